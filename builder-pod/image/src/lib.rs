@@ -1,0 +1,1 @@
+//! Image values: digest, reference, platform, descriptor, manifest, config.

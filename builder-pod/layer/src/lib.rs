@@ -1,0 +1,1 @@
+//! File trees and layer archives over Read and Write.

@@ -1,0 +1,1 @@
+//! The build plan: what a Dockerfile means, before anything is done.

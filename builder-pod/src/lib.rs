@@ -1,0 +1,1 @@
+//! The engine: plans, builds and pushes an image.

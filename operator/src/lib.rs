@@ -1,0 +1,1 @@
+//! The operator: turns ImageBuild objects into build pods.
