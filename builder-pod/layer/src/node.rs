@@ -142,6 +142,13 @@ impl Node {
         Self::new(NodeKind::Directory, 0o755, 0, 0)
     }
 
+    /// The same node, belonging to `layer`.
+    #[must_use]
+    pub fn in_layer(mut self, layer: LayerId) -> Self {
+        self.layer = layer;
+        self
+    }
+
     /// Whether it is a directory.
     #[must_use]
     pub const fn is_directory(&self) -> bool {
