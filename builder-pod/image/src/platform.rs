@@ -1,117 +1,182 @@
-//! Platforms: `os/architecture[/variant]`, with the names that people use made one.
+//! Platforms: `os/architecture[/variant]`, in the normal form that image tools agree on.
+//!
+//! Invariant: a parsed [`Platform`] is normalised, so that equal platforms are equal values: `x86_64` is `amd64`,
+//! `aarch64` and `arm64/v8` are `arm64` (there is no other), `arm` is `arm/v7`, `i386` is `386`.
+//! A platform read from JSON is as written; [`Platform::normalised`] and [`Platform::matches`] see to it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What an image is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// What an image runs on (image-spec, "image index", `platform`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
-    /// Processor architecture as Go names it.
+    /// `amd64`, `arm64`, … (`GOARCH`).
+    #[serde(default)]
     pub architecture: String,
-    /// Operating system as Go names it.
+    /// `linux`, … (`GOOS`).
+    #[serde(default)]
     pub os: String,
-    /// Version of the operating system (Windows).
+    /// Version of the operating system, for Windows.
     #[serde(
-        rename = "os.version",
         default,
+        rename = "os.version",
         skip_serializing_if = "Option::is_none"
     )]
     pub os_version: Option<String>,
-    /// Variant of the processor, `v7` for example.
+    /// Features of the operating system, for Windows.
+    #[serde(
+        default,
+        rename = "os.features",
+        deserialize_with = "crate::json::null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub os_features: Vec<String>,
+    /// `v7` in `arm/v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
-/// A text is no platform.
+/// What is wrong with the text of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a platform; expected os/architecture or os/architecture/variant, linux/amd64 for example"
-)]
-pub struct PlatformParseError(String);
-
-impl Platform {
-    /// A platform of this system and architecture, under their usual names.
-    #[must_use]
-    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
-        let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
-            "x86_64" | "x86-64" => ("amd64".to_owned(), None),
-            "aarch64" => ("arm64".to_owned(), None),
-            "armhf" => ("arm".to_owned(), Some("v7")),
-            "armel" => ("arm".to_owned(), Some("v6")),
-            "i386" | "i686" => ("386".to_owned(), None),
-            other => (other.to_owned(), None),
-        };
-        let os = match os.to_ascii_lowercase().as_str() {
-            "macos" => "darwin".to_owned(),
-            other => other.to_owned(),
-        };
-        let variant = variant.or(implied).map(str::to_ascii_lowercase);
-        // 64-bit ARM is v8 unless said otherwise, so that is not said; 32-bit ARM is v7.
-        let variant = match (architecture.as_str(), variant.as_deref()) {
-            ("arm64", Some("v8" | "8")) | ("amd64", Some("v1")) => None,
-            ("arm", None) => Some("v7".to_owned()),
-            ("arm", Some(number)) if !number.starts_with('v') => Some(format!("v{number}")),
-            _ => variant,
-        };
-        Self {
-            architecture,
-            os,
-            os_version: None,
-            variant,
-        }
-    }
-
-    /// That of the machine this was compiled for.
-    #[must_use]
-    pub fn host() -> Self {
-        Self::new("linux", std::env::consts::ARCH, None)
-    }
-
-    /// Whether an image of platform `offered` is one for `self`.
-    #[must_use]
-    pub fn accepts(&self, offered: &Self) -> bool {
-        let offered = Self::new(
-            &offered.os,
-            &offered.architecture,
-            offered.variant.as_deref(),
-        );
-        self.os == offered.os
-            && self.architecture == offered.architecture
-            && self.variant == offered.variant
-    }
+pub enum PlatformError {
+    /// It has one part, or more than three, or an empty one.
+    #[error(
+        "platform `{0}` is malformed; the form is os/architecture[/variant], such as linux/amd64"
+    )]
+    Form(String),
+    /// A part has characters that are none of a name's.
+    #[error("`{part}` in platform `{platform}` is not valid: letters, digits, `_`, `.` and `-`")]
+    Part {
+        /// The whole text.
+        platform: String,
+        /// The part that is wrong.
+        part: String,
+    },
 }
 
-impl FromStr for Platform {
-    type Err = PlatformParseError;
+impl Platform {
+    /// A platform in its normal form.
+    #[must_use]
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        Self {
+            architecture: architecture.to_owned(),
+            os: os.to_owned(),
+            os_version: None,
+            os_features: Vec::new(),
+            variant: variant.map(str::to_owned),
+        }
+        .normalised()
+    }
 
-    fn from_str(text: &str) -> Result<Self, PlatformParseError> {
-        let wrong = || PlatformParseError(text.to_owned());
-        let parts: Vec<&str> = text.split('/').collect();
-        let plain = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    /// The platform this program was compiled for; images are always Linux images.
+    #[must_use]
+    pub fn host() -> Self {
+        let variant = (std::env::consts::ARCH == "arm").then_some("v7");
+        Self::new("linux", std::env::consts::ARCH, variant)
+    }
+
+    /// The same platform in its normal form.
+    #[must_use]
+    pub fn normalised(&self) -> Self {
+        let os = self.os.to_lowercase();
+        let architecture = self.architecture.to_lowercase();
+        let variant = self.variant.as_deref().unwrap_or_default().to_lowercase();
+        let numbered = match variant.as_str() {
+            "" => String::new(),
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("v{digits}"),
+            _ => variant,
         };
-        if !parts.iter().all(plain) {
-            return Err(wrong());
+        let (architecture, variant) = match (architecture.as_str(), numbered.as_str()) {
+            ("x86_64" | "x86-64" | "amd64", "v1") | ("x86_64" | "x86-64" | "amd64", "") => {
+                ("amd64", "")
+            }
+            ("x86_64" | "x86-64" | "amd64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", "v8" | "") => ("arm64", ""),
+            ("aarch64" | "arm64", variant) => ("arm64", variant),
+            ("i386" | "i486" | "i586" | "i686" | "x86" | "386", _) => ("386", ""),
+            ("armhf", _) | ("arm", "") => ("arm", "v7"),
+            ("armel", _) => ("arm", "v6"),
+            ("powerpc64le", variant) => ("ppc64le", variant),
+            (architecture, variant) => (architecture, variant),
+        };
+        Self {
+            architecture: architecture.to_owned(),
+            os: if os == "macos" {
+                "darwin".to_owned()
+            } else {
+                os
+            },
+            os_version: self.os_version.clone(),
+            os_features: self.os_features.clone(),
+            variant: Some(variant)
+                .filter(|variant| !variant.is_empty())
+                .map(str::to_owned),
         }
-        match parts.as_slice() {
-            [os, architecture] => Ok(Self::new(os, architecture, None)),
-            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(wrong()),
+    }
+
+    /// Whether an image of the platform `candidate` runs on this one.
+    #[must_use]
+    pub fn matches(&self, candidate: &Self) -> bool {
+        self.distance(candidate).is_some()
+    }
+
+    /// How far `candidate` is from this platform: 0 for the same, more for an older variant that runs here too,
+    /// none for what does not run here. Later variants of `arm` and `amd64` run what the earlier ones do.
+    #[must_use]
+    pub fn distance(&self, candidate: &Self) -> Option<u32> {
+        let (wanted, candidate) = (self.normalised(), candidate.normalised());
+        if wanted.os != candidate.os || wanted.architecture != candidate.architecture {
+            return None;
         }
+        if wanted.variant == candidate.variant {
+            return Some(0);
+        }
+        if !matches!(wanted.architecture.as_str(), "arm" | "amd64") {
+            return None;
+        }
+        let number = |platform: &Self| match platform.variant.as_deref() {
+            None => Some(1),
+            Some(variant) => variant.strip_prefix('v')?.parse::<u32>().ok(),
+        };
+        number(&wanted)?.checked_sub(number(&candidate)?)
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.os, self.architecture)?;
-        self.variant
-            .as_ref()
-            .map_or(Ok(()), |variant| write!(formatter, "/{variant}"))
+        match &self.variant {
+            Some(variant) => write!(formatter, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || PlatformError::Form(text.to_owned());
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(form());
+        }
+        for part in &parts {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if !part.bytes().all(is_name) {
+                return Err(PlatformError::Part {
+                    platform: text.to_owned(),
+                    part: (*part).to_owned(),
+                });
+            }
+        }
+        match parts[..] {
+            [os, architecture] => Ok(Self::new(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
+            _ => Err(form()),
+        }
     }
 }
 
@@ -120,18 +185,86 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_people_use_become_one() {
-        for (text, expected) in [
+    fn platforms_are_normalised() {
+        let cases = [
+            ("linux/amd64", "linux/amd64"),
             ("linux/x86_64", "linux/amd64"),
+            ("Linux/AMD64/v1", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/amd64/2", "linux/amd64/v2"),
             ("linux/aarch64", "linux/arm64"),
             ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm64/v9", "linux/arm64/v9"),
             ("linux/arm", "linux/arm/v7"),
-            ("Linux/arm/6", "linux/arm/v6"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/i386", "linux/386"),
+            ("linux/s390x", "linux/s390x"),
+            ("macos/arm64", "darwin/arm64"),
+        ];
+        for (text, normal) in cases {
+            assert_eq!(
+                text.parse::<Platform>().unwrap().to_string(),
+                normal,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_platforms_are_refused() {
+        for text in [
+            "",
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/arm/v7/x",
+            "linux//v7",
         ] {
-            assert_eq!(text.parse::<Platform>().unwrap().to_string(), expected);
+            assert_eq!(
+                text.parse::<Platform>(),
+                Err(PlatformError::Form(text.into())),
+                "{text}"
+            );
         }
-        for wrong in ["", "linux", "a/b/c/d", "linux/", "li nux/x"] {
-            assert!(wrong.parse::<Platform>().is_err(), "{wrong}");
+        let error = "linux/amd 64".parse::<Platform>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`amd 64` in platform `linux/amd 64` is not valid: letters, digits, `_`, `.` and `-`"
+        );
+    }
+
+    #[test]
+    fn an_older_variant_runs_on_a_newer_platform_but_not_the_other_way_round() {
+        let cases = [
+            ("linux/amd64", "linux/amd64", Some(0)),
+            ("linux/arm64", "linux/arm64/v8", Some(0)),
+            ("linux/arm/v7", "linux/arm/v6", Some(1)),
+            ("linux/arm/v6", "linux/arm/v7", None),
+            ("linux/amd64/v3", "linux/amd64", Some(2)),
+            ("linux/amd64", "linux/amd64/v2", None),
+            ("linux/amd64", "linux/386", None),
+            ("linux/amd64", "windows/amd64", None),
+            ("linux/arm64", "linux/arm64/v9", None),
+        ];
+        for (here, candidate, distance) in cases {
+            let (here, candidate): (Platform, Platform) =
+                (here.parse().unwrap(), candidate.parse().unwrap());
+            assert_eq!(here.distance(&candidate), distance, "{candidate} on {here}");
         }
+    }
+
+    #[test]
+    fn a_platform_from_json_matches_whatever_its_form() {
+        let json = r#"{"architecture":"arm64","os":"linux","variant":"v8"}"#;
+        let platform: Platform = serde_json::from_str(json).unwrap();
+        assert!(
+            "linux/aarch64"
+                .parse::<Platform>()
+                .unwrap()
+                .matches(&platform)
+        );
+        assert_eq!(serde_json::to_string(&platform).unwrap(), json);
     }
 }

@@ -1,20 +1,26 @@
-//! Image references, read as Docker reads them (distribution/reference grammar).
+//! Names of images, normalised as Docker does (distribution/reference, "Grammar" and its normalisation rules).
 //!
-//! `debian:12-slim` is `docker.io/library/debian:12-slim`; the first part is a host when it has a dot or colon,
-//! is `localhost`, or has an upper-case letter.
+//! Invariant: a [`Reference`] always has a host, a repository, and a tag or a digest or both.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use crate::{Digest, DigestError};
 
+/// The registry of names that do not say one.
 const DEFAULT_HOST: &str = "docker.io";
+/// What Docker once called its registry; still found in configuration files and names.
+const LEGACY_DEFAULT_HOST: &str = "index.docker.io";
+/// Where single-word names live on the default registry.
+const OFFICIAL: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
-/// Longest repository name with its host, in characters.
-const NAME_LIMIT: usize = 255;
+const REPOSITORY_LENGTH_LIMIT: usize = 255;
+const TAG_LENGTH_LIMIT: usize = 128;
 
-/// Names an image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A full name of an image: `host/repository:tag@digest`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     host: String,
     repository: String,
@@ -22,88 +28,91 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
-/// Why a text is no image reference.
+/// What is wrong with a reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// Nothing at all.
-    #[error("an image name is empty")]
+    /// Nothing was given.
+    #[error("the image name is empty")]
     Empty,
-    /// The repository has a character that it cannot have.
+    /// A URL was given.
+    #[error("an image name has no scheme: leave `{0}://` out")]
+    Scheme(String),
+    /// The name could not be told from an image id.
+    #[error("`{0}` looks like an image id; an image name cannot be 64 hexadecimal digits")]
+    LooksLikeId(String),
+    /// The part before the first slash is no host.
     #[error(
-        "the image name {0:?} is not valid: a repository has lower-case letters, digits and single separators (. _ - /)"
+        "`{0}` is not a valid registry host; the form is host[:port], IPv6 addresses in brackets"
     )]
-    Repository(String),
-    /// The repository is in upper case.
-    #[error("the image name {0:?} is not valid: a repository must be lower-case")]
-    UpperCase(String),
-    /// The host cannot be one.
-    #[error("the image name {name:?} is not valid: {host:?} is not a host")]
-    Host {
-        /// The whole text.
-        name: String,
-        /// What stands in the host's place.
-        host: String,
-    },
-    /// The tag cannot be one.
+    Host(String),
+    /// There is a host or a tag, but no repository.
+    #[error("the repository name is missing")]
+    NoRepository,
+    /// The repository has upper-case letters.
+    #[error("the repository name `{0}` must be lower-case")]
+    Uppercase(String),
+    /// Two slashes follow each other, or one stands at an end.
+    #[error("the repository name `{0}` has an empty part between slashes")]
+    EmptyComponent(String),
+    /// One part of the repository has characters or separators where they may not be.
     #[error(
-        "the image name {name:?} is not valid: the tag {tag:?} has at most 128 letters, digits, _ . -, and starts with neither . nor -"
+        "`{0}` is not valid in a repository name: lower-case letters and digits, separated by one `.`, one or two `_`, or dashes"
     )]
-    Tag {
-        /// The whole text.
-        name: String,
-        /// The tag.
-        tag: String,
-    },
-    /// The digest cannot be one.
-    #[error("the image name {name:?} is not valid")]
-    Digest {
-        /// The whole text.
-        name: String,
-        /// The cause.
-        #[source]
-        source: DigestError,
-    },
-    /// The name is longer than registries take.
-    #[error("the image name {0:?} is longer than {NAME_LIMIT} characters")]
-    TooLong(String),
+    Component(String),
+    /// The repository is too long.
+    #[error("the repository name has {0} characters, more than {REPOSITORY_LENGTH_LIMIT}")]
+    TooLong(usize),
+    /// The tag has characters that tags cannot have, or is too long or empty.
+    #[error(
+        "`{0}` is not a valid tag: up to {TAG_LENGTH_LIMIT} letters, digits, `_`, `.` and `-`, not starting with `.` or `-`"
+    )]
+    Tag(String),
+    /// What follows the `@` is no digest.
+    #[error("the digest after `@` is not valid")]
+    Digest(#[source] DigestError),
 }
 
 impl Reference {
-    /// `host[:port]` of the registry; `docker.io` when none was said.
+    /// `host[:port]`; `docker.io` for Docker Hub.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The repository on that host, `library/debian` for example.
+    /// The repository without host: `library/debian`.
     #[must_use]
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag; `latest` when neither tag nor digest was said.
+    /// `host/repository`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.host, self.repository)
+    }
+
+    /// The tag; `latest` when neither tag nor digest was given, none when only a digest was.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, where one was said.
+    /// The digest, if one was given.
     #[must_use]
-    pub const fn digest(&self) -> Option<Digest> {
-        self.digest
+    pub const fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
     }
 
-    /// What a registry's manifest address ends with: the digest, else the tag.
+    /// What the registry is asked for: the digest if there is one, else the tag.
     #[must_use]
-    pub fn manifest_name(&self) -> String {
-        match (&self.digest, &self.tag) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.clone(),
-            (None, None) => DEFAULT_TAG.to_owned(),
+    pub fn identifier(&self) -> String {
+        match &self.digest {
+            Some(digest) => digest.to_string(),
+            None => self.tag.as_deref().unwrap_or(DEFAULT_TAG).to_owned(),
         }
     }
 
-    /// The same image, pinned.
+    /// The same image pinned to `digest`; a tag stays for readers.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self {
@@ -112,119 +121,86 @@ impl Reference {
         }
     }
 
-    /// The same repository under another host and prefix, for mirrors.
-    #[must_use]
-    pub fn on_host(&self, host: &str, prefix: Option<&str>) -> Self {
-        let repository = match prefix.map(|prefix| prefix.trim_matches('/')) {
-            Some(prefix) if !prefix.is_empty() => format!("{prefix}/{}", self.repository),
-            _ => self.repository.clone(),
-        };
-        Self {
-            host: host.to_owned(),
-            repository,
-            ..self.clone()
-        }
-    }
-
-    /// The short form that people write: without `docker.io/` and `library/`.
+    /// The shortest form that means the same: `debian:12` for `docker.io/library/debian:12`.
     #[must_use]
     pub fn familiar(&self) -> String {
-        let mut name = String::new();
-        if self.host == DEFAULT_HOST {
-            let short = self.repository.strip_prefix("library/");
-            name.push_str(
-                short
-                    .filter(|rest| !rest.contains('/'))
-                    .unwrap_or(&self.repository),
-            );
+        let name = if self.host == DEFAULT_HOST {
+            match self.repository.strip_prefix(OFFICIAL) {
+                Some(short) if !short.contains('/') => short.to_owned(),
+                _ => self.repository.clone(),
+            }
         } else {
-            name.push_str(&self.host);
-            name.push('/');
-            name.push_str(&self.repository);
-        }
-        self.push_suffix(&mut name);
-        name
+            self.name()
+        };
+        name + &self.suffix()
     }
 
-    fn push_suffix(&self, name: &mut String) {
+    fn suffix(&self) -> String {
+        let mut text = String::new();
         if let Some(tag) = &self.tag {
-            name.push(':');
-            name.push_str(tag);
+            text.push(':');
+            text.push_str(tag);
         }
         if let Some(digest) = &self.digest {
-            name.push('@');
-            name.push_str(&digest.to_string());
+            text.push('@');
+            text.push_str(&digest.to_string());
         }
+        text
     }
 }
 
 impl fmt::Display for Reference {
-    /// The whole form, with host.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut name = format!("{}/{}", self.host, self.repository);
-        self.push_suffix(&mut name);
-        formatter.write_str(&name)
+        write!(
+            formatter,
+            "{}/{}{}",
+            self.host,
+            self.repository,
+            self.suffix()
+        )
     }
 }
 
 impl FromStr for Reference {
     type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(ReferenceError::Scheme(scheme.to_owned()));
+        }
+        if text.len() == 64 && Digest::from_hex(text).is_ok() {
+            return Err(ReferenceError::LooksLikeId(text.to_owned()));
+        }
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => {
-                let parsed = digest.parse().map_err(|source| ReferenceError::Digest {
-                    name: text.to_owned(),
-                    source,
-                })?;
-                (rest, Some(parsed))
-            }
+            Some((rest, digest)) => (rest, Some(digest.parse().map_err(ReferenceError::Digest)?)),
             None => (text, None),
         };
         let (host, path) = split_host(rest);
-        let (repository, tag) = match path.rsplit_once(':') {
-            Some((repository, tag)) => (repository, Some(tag.to_owned())),
+        // A colon in the path can only start the tag: the host's port is split off already.
+        let (path, tag) = match path.split_once(':') {
+            Some((path, tag)) => (path, Some(tag)),
             None => (path, None),
         };
-        if let Some(tag) = tag.as_ref().filter(|tag| !is_tag(tag)) {
-            return Err(ReferenceError::Tag {
-                name: text.to_owned(),
-                tag: tag.clone(),
-            });
+        check_host(host)?;
+        check_repository(path)?;
+        if let Some(tag) = tag {
+            check_tag(tag)?;
         }
-        if !is_host(host.unwrap_or(DEFAULT_HOST)) {
-            let host = host.unwrap_or_default().to_owned();
-            return Err(ReferenceError::Host {
-                name: text.to_owned(),
-                host,
-            });
-        }
-        if !repository.split('/').all(is_component) {
-            let lower = repository.to_lowercase();
-            return Err(
-                if lower != repository && lower.split('/').all(is_component) {
-                    ReferenceError::UpperCase(text.to_owned())
-                } else {
-                    ReferenceError::Repository(text.to_owned())
-                },
-            );
-        }
-        let host = match host {
-            None | Some("index.docker.io" | "registry-1.docker.io") => DEFAULT_HOST,
-            Some(host) => host,
-        };
-        let repository = if host == DEFAULT_HOST && !repository.contains('/') {
-            format!("library/{repository}")
+        let repository = if host == DEFAULT_HOST && !path.contains('/') {
+            format!("{OFFICIAL}{path}")
         } else {
-            repository.to_owned()
+            path.to_owned()
         };
-        if host.len() + 1 + repository.len() > NAME_LIMIT {
-            return Err(ReferenceError::TooLong(text.to_owned()));
+        if repository.len() > REPOSITORY_LENGTH_LIMIT {
+            return Err(ReferenceError::TooLong(repository.len()));
         }
-        let tag = tag.or_else(|| digest.is_none().then(|| DEFAULT_TAG.to_owned()));
+        let tag = match (tag, &digest) {
+            (None, None) => Some(DEFAULT_TAG.to_owned()),
+            (tag, _) => tag.map(str::to_owned),
+        };
         Ok(Self {
             host: host.to_owned(),
             repository,
@@ -234,147 +210,119 @@ impl FromStr for Reference {
     }
 }
 
-/// The host, where the first part is one, and the rest.
-fn split_host(text: &str) -> (Option<&str>, &str) {
-    match text.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.to_lowercase() != first =>
+/// Docker's rule: the first part is a host if it is `localhost`, has a dot or colon, or has an upper-case letter
+/// (which a repository cannot have).
+fn split_host(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((LEGACY_DEFAULT_HOST, path)) => (DEFAULT_HOST, path),
+        Some((first, path))
+            if first == "localhost"
+                || first.contains(['.', ':'])
+                || first.chars().any(char::is_uppercase) =>
         {
-            (Some(first), rest)
+            (first, path)
         }
-        _ => (None, text),
+        _ => (DEFAULT_HOST, name),
     }
 }
 
-/// A domain name, an IPv4 address or a bracketed IPv6 address, with an optional port.
-fn is_host(text: &str) -> bool {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) => {
-                let digits = address.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
-                return digits && !address.is_empty() && is_port(port);
+fn check_host(host: &str) -> Result<(), ReferenceError> {
+    let invalid = || ReferenceError::Host(host.to_owned());
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or_else(invalid)?;
+            let address_is_valid = !address.is_empty()
+                && address
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+            if !address_is_valid {
+                return Err(invalid());
             }
-            None => return false,
+            match port {
+                "" => (None, None),
+                port => (None, Some(port.strip_prefix(':').ok_or_else(invalid)?)),
+            }
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (Some(name), Some(port)),
+            None => (Some(host), None),
         },
-        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
     };
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.split('.').all(label) && is_port(port)
+    let name_is_valid = name.is_none_or(|name| name.split('.').all(is_host_component));
+    let port_is_valid =
+        port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    if name_is_valid && port_is_valid {
+        Ok(())
+    } else {
+        Err(invalid())
+    }
 }
 
-fn is_port(text: &str) -> bool {
-    text.is_empty()
-        || text
-            .strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok())
+fn is_host_component(component: &str) -> bool {
+    !component.is_empty()
+        && !component.starts_with('-')
+        && !component.ends_with('-')
+        && component
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn is_tag(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    (1..=128).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with(['.', '-'])
+fn check_repository(path: &str) -> Result<(), ReferenceError> {
+    if path.is_empty() {
+        return Err(ReferenceError::NoRepository);
+    }
+    if path.chars().any(char::is_uppercase) {
+        return Err(ReferenceError::Uppercase(path.to_owned()));
+    }
+    for component in path.split('/') {
+        if component.is_empty() {
+            return Err(ReferenceError::EmptyComponent(path.to_owned()));
+        }
+        if !is_repository_component(component) {
+            return Err(ReferenceError::Component(component.to_owned()));
+        }
+    }
+    Ok(())
 }
 
-/// Lower-case letters and digits, joined by one `.`, one or two `_`, or any number of `-`.
-fn is_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if !text.starts_with(alphanumeric) || !text.ends_with(alphanumeric) {
+/// Runs of `[a-z0-9]` joined by separators: one `.`, one or two `_`, or any number of `-`.
+fn is_repository_component(component: &str) -> bool {
+    let is_letter = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
+    if !component.starts_with(is_letter) || !component.ends_with(is_letter) {
         return false;
     }
-    let mut separator = String::new();
-    for c in text.chars() {
-        if alphanumeric(c) {
-            let fine = matches!(separator.as_str(), "" | "." | "_" | "__")
-                || separator.chars().all(|c| c == '-');
-            if !fine {
-                return false;
-            }
-            separator.clear();
-        } else {
-            separator.push(c);
-        }
+    component.split(is_letter).all(|separator| {
+        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+    })
+}
+
+fn check_tag(tag: &str) -> Result<(), ReferenceError> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_valid = tag.len() <= TAG_LENGTH_LIMIT
+        && tag.bytes().next().is_some_and(is_word)
+        && tag
+            .bytes()
+            .all(|byte| is_word(byte) || byte == b'.' || byte == b'-');
+    if is_valid {
+        Ok(())
+    } else {
+        Err(ReferenceError::Tag(tag.to_owned()))
     }
-    true
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    #[test]
-    fn names_are_read_as_docker_reads_them() {
-        for (text, whole, familiar) in [
-            ("debian", "docker.io/library/debian:latest", "debian:latest"),
-            (
-                "debian:12-slim",
-                "docker.io/library/debian:12-slim",
-                "debian:12-slim",
-            ),
-            ("a/b", "docker.io/a/b:latest", "a/b:latest"),
-            (
-                "index.docker.io/library/x",
-                "docker.io/library/x:latest",
-                "x:latest",
-            ),
-            ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
-            (
-                "r.example:5000/a/b:v1",
-                "r.example:5000/a/b:v1",
-                "r.example:5000/a/b:v1",
-            ),
-            ("UPPER/x", "UPPER/x:latest", "UPPER/x:latest"),
-            ("[::1]:5000/x", "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
-            (
-                "a__b/c--d.e",
-                "docker.io/a__b/c--d.e:latest",
-                "a__b/c--d.e:latest",
-            ),
-        ] {
-            let reference: Reference = text.parse().unwrap();
-            assert_eq!(reference.to_string(), whole);
-            assert_eq!(reference.familiar(), familiar);
-            assert_eq!(familiar.parse::<Reference>().unwrap(), reference);
-        }
-    }
-
-    #[test]
-    fn a_digest_alone_takes_no_tag() {
-        let reference: Reference = format!("nginx@{DIGEST}").parse().unwrap();
-        assert_eq!(
-            (reference.tag(), reference.manifest_name()),
-            (None, DIGEST.to_owned())
-        );
-        let reference: Reference = format!("nginx:1@{DIGEST}").parse().unwrap();
-        assert_eq!(reference.tag(), Some("1"));
-        assert_eq!(reference.familiar(), format!("nginx:1@{DIGEST}"));
-    }
-
-    #[test]
-    fn what_is_no_reference_is_refused_with_what_is_wrong() {
-        use ReferenceError as E;
-        type Check = fn(&E) -> bool;
-        let cases: [(&str, Check); 9] = [
-            ("", |e| matches!(e, E::Empty)),
-            ("Debian", |e| matches!(e, E::UpperCase(_))),
-            ("a//b", |e| matches!(e, E::Repository(_))),
-            ("a/b c", |e| matches!(e, E::Repository(_))),
-            ("a___b", |e| matches!(e, E::Repository(_))),
-            ("a:-x", |e| matches!(e, E::Tag { .. })),
-            ("a@sha256:12", |e| matches!(e, E::Digest { .. })),
-            ("-x.y/a", |e| matches!(e, E::Host { .. })),
-            ("x.y:99999/a", |e| matches!(e, E::Host { .. })),
-        ];
-        for (text, check) in cases {
-            let error = text.parse::<Reference>().unwrap_err();
-            assert!(check(&error), "{text}: {error:?}");
-        }
-    }
-}
+mod tests;
