@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::node::Node;
 use crate::tree::{FsTree, compare_paths, parent_of};
 
-/// The paths that a layer writes and removes, each list in tree order.
+/// The paths that a layer writes and removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Paths that are new or different, to be written as they are in the new tree.
@@ -17,6 +17,22 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// No changes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a path that is new or different. A layer is written in tree order whatever the order here.
+    pub fn upsert(&mut self, path: &[u8]) {
+        self.upserts.push(path.into());
+    }
+
+    /// Adds a path that is gone.
+    pub fn removal(&mut self, path: &[u8]) {
+        self.removals.push(path.into());
+    }
+
     /// Whether nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -24,7 +40,9 @@ impl Changes {
     }
 
     /// What makes `new` of `old`. Contents are the same when they lie at the same place of the same layer, so
-    /// whoever writes a file gives it a new place. The roots' own metadata is no part of any layer.
+    /// whoever writes a file gives it a new place. The roots' own metadata is no part of any layer, and a
+    /// directory that got another time only (a temporary file came and went) is no change, as with BuildKit.
+    /// Both lists are in tree order.
     #[must_use]
     pub fn between(old: &FsTree, new: &FsTree) -> Self {
         let mut upserts: BTreeSet<OrderedPath<'_>> = BTreeSet::new();
@@ -64,7 +82,12 @@ impl Changes {
 fn differs(path: &[u8], before: &Node, after: &Node) -> bool {
     let moved = after.is_file()
         && (before.layer != after.layer || before.content_path(path) != after.content_path(path));
-    !before.same_metadata(after) || moved
+    let same = if before.is_directory() && after.is_directory() {
+        before.same_metadata_but_time(after)
+    } else {
+        before.same_metadata(after)
+    };
+    moved || !same
 }
 
 /// Adds the paths that have to be written only because hard links came together or apart.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
-use stagecraft_image::{Digest, Hasher};
+use stagecraft_image::{Digest, DigestHasher};
 
 /// Input bytes of a block. Changing it changes the digests of all images.
 const BLOCK: usize = 512 * 1024;
@@ -110,7 +110,7 @@ pub fn compress<R: Read + Send, W: Write>(
 
 /// Reads blocks and deals them out in turn.
 fn feed<R: Read>(mut reader: R, workers: &[SyncSender<Block>]) -> Result<Input, CompressError> {
-    let (mut hasher, mut crc) = (Hasher::new(), Crc::new());
+    let (mut hasher, mut crc) = (DigestHasher::new(), Crc::new());
     let mut offset = 0;
     let mut before: Option<Arc<Vec<u8>>> = None;
     let mut next = read_block(&mut reader, offset)?;
@@ -195,7 +195,7 @@ fn collect<W: Write>(
 ) -> Result<Output<W>, CompressError> {
     let mut output = Output {
         writer,
-        hasher: Hasher::new(),
+        hasher: DigestHasher::new(),
         size: 0,
     };
     // Deflated, no flags, no time, no hint about the effort, no known system.
@@ -210,7 +210,7 @@ fn collect<W: Write>(
 
 struct Output<W> {
     writer: W,
-    hasher: Hasher,
+    hasher: DigestHasher,
     size: u64,
 }
 

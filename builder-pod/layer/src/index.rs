@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
-use stagecraft_image::{Digest, Hasher};
+use stagecraft_image::{Digest, DigestHasher};
 
 use crate::error::LayerError;
 use crate::node::NodeKind;
@@ -29,7 +29,7 @@ impl TarIndex {
     /// # Errors
     /// When the archive is malformed, or cannot be read or written.
     pub fn copy<R: Read, W: Write>(source: R, sink: W) -> Result<(Self, Digest), LayerError> {
-        let hasher = Hasher::new();
+        let hasher = DigestHasher::new();
         let mut reader = LayerReader::new(Tee {
             source,
             sink,
@@ -183,7 +183,7 @@ impl<F: FnMut(u64, &mut [u8]) -> io::Result<usize>> Read for ContentReader<F> {
 struct Tee<R, W> {
     source: R,
     sink: W,
-    hasher: Hasher,
+    hasher: DigestHasher,
     count: u64,
     /// Where and why writing failed: reading fails then, with a cause that says less.
     failed: Option<(u64, io::Error)>,

@@ -29,4 +29,4 @@ pub use read::{
 pub use tree::{
     Children, FsTree, ResolveError, TreeTextError, compare_paths, join_paths, name_of, parent_of,
 };
-pub use write::{LayerWriter, WriteOptions, WrittenLayer, write_changes};
+pub use write::{LayerWriter, WriteOptions, WrittenLayer, write_layer};

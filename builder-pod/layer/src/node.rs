@@ -258,14 +258,19 @@ impl Node {
     }
 
     /// Whether both are the same to whoever looks at the files: kind, mode, owner, time and attributes.
-    /// Layer and hard links are left out; so is the size of anything but a file.
+    /// Layer and hard links are left out.
     #[must_use]
     pub fn same_metadata(&self, other: &Self) -> bool {
+        self.mtime == other.mtime && self.same_metadata_but_time(other)
+    }
+
+    /// Whether both have the same kind, mode, owner and attributes.
+    #[must_use]
+    pub fn same_metadata_but_time(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.mode == other.mode
             && self.uid == other.uid
             && self.gid == other.gid
-            && self.mtime == other.mtime
             && self.attributes() == other.attributes()
     }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 
-use stagecraft_image::{Digest, Hasher};
+use stagecraft_image::{Digest, DigestHasher};
 use tar::{EntryType, Header};
 
 use crate::changes::{Changes, Written, entries};
@@ -43,7 +43,7 @@ pub struct WrittenLayer {
 /// Writes one layer archive. Entries come in the order in which they are to stand.
 pub struct LayerWriter<W> {
     sink: W,
-    hasher: Hasher,
+    hasher: DigestHasher,
     position: u64,
     index: TarIndex,
     options: WriteOptions,
@@ -52,7 +52,7 @@ pub struct LayerWriter<W> {
 impl<W: Write> LayerWriter<W> {
     /// A writer of an uncompressed archive to `sink`.
     pub fn new(sink: W, options: WriteOptions) -> Self {
-        let (hasher, index) = (Hasher::new(), TarIndex::default());
+        let (hasher, index) = (DigestHasher::new(), TarIndex::default());
         Self {
             sink,
             hasher,
@@ -295,18 +295,20 @@ impl<W: Write> LayerWriter<W> {
 
 /// Writes the layer that makes `tree` of what it was before `changes`: whiteouts, changed paths, and the
 /// directories above them. Of the changed hard links of a group all but the first are written as links.
-/// `content` opens the content of a file that is written.
+/// Times later than `latest_mtime` (seconds since 1970) are written as it. `content` opens the content of a
+/// file that is written and not empty. Returns the archive's digest and where its contents lie.
 ///
 /// # Errors
 /// When a content cannot be had or is not as long as its node says, a name would mark a removal, or `sink`
 /// fails.
-pub fn write_changes<W: Write, C: Read>(
-    sink: W,
-    options: WriteOptions,
+pub fn write_layer<W: Write, C: Read>(
     tree: &FsTree,
     changes: &Changes,
+    sink: W,
+    latest_mtime: Option<i64>,
     mut content: impl FnMut(&[u8], &Node) -> std::io::Result<C>,
-) -> Result<(W, WrittenLayer), LayerError> {
+) -> Result<(Digest, TarIndex), LayerError> {
+    let options = WriteOptions { latest_mtime };
     let mut writer = LayerWriter::new(sink, options);
     let mut first_of_group: HashMap<u32, &[u8]> = HashMap::new();
     for (path, written) in entries(tree, changes) {
@@ -333,7 +335,8 @@ pub fn write_changes<W: Write, C: Read>(
             writer.append(path, node, &mut std::io::empty())?;
         }
     }
-    writer.finish()
+    let (_, written) = writer.finish()?;
+    Ok((written.diff_id, written.index))
 }
 
 fn check_name(path: &[u8]) -> Result<(), LayerError> {

@@ -71,3 +71,15 @@ fn hard_links_that_come_apart_are_written_but_for_the_first() {
     );
     assert_eq!(between(old, "f 0644 0:0 1 b\nf 0644 0:0 1 c == b"), "-a");
 }
+
+#[test]
+fn the_time_of_a_directory_alone_is_no_change_but_that_of_a_file_is() {
+    assert_eq!(
+        between("d 0755 0:0 - a mtime=1", "d 0755 0:0 - a mtime=2"),
+        ""
+    );
+    assert_eq!(
+        between("f 0644 0:0 1 a mtime=1", "f 0644 0:0 1 a mtime=2"),
+        "+a"
+    );
+}

@@ -7,7 +7,7 @@ use crate::random::{Contents, Random, change};
 use crate::read::LayerReader;
 use crate::{apply_layer, device};
 
-fn write(tree: &FsTree, changes: &Changes, contents: &Contents) -> (Vec<u8>, WrittenLayer) {
+fn write(tree: &FsTree, changes: &Changes, contents: &Contents) -> (Vec<u8>, Digest, TarIndex) {
     let open = |path: &[u8], node: &Node| {
         let place = (node.layer, node.content_path(path).to_vec());
         contents
@@ -15,7 +15,9 @@ fn write(tree: &FsTree, changes: &Changes, contents: &Contents) -> (Vec<u8>, Wri
             .map(|bytes| &**bytes)
             .ok_or_else(|| std::io::Error::other(format!("no content at {place:?}")))
     };
-    write_changes(Vec::new(), WriteOptions::default(), tree, changes, open).unwrap()
+    let mut bytes = Vec::new();
+    let (diff_id, index) = write_layer(tree, changes, &mut bytes, None, open).unwrap();
+    (bytes, diff_id, index)
 }
 
 fn text_tree(text: &str) -> FsTree {
@@ -23,13 +25,13 @@ fn text_tree(text: &str) -> FsTree {
 }
 
 /// A layer with this tree; contents are as many `x` as a file has bytes.
-fn layer_of(text: &str, options: WriteOptions) -> Vec<u8> {
+fn layer_of(text: &str, latest_mtime: Option<i64>) -> Vec<u8> {
     let tree = text_tree(text);
     let changes = Changes::between(&FsTree::new(), &tree);
     let open = |_: &[u8], node: &Node| Ok(std::io::repeat(b'x').take(node.size()));
-    write_changes(Vec::new(), options, &tree, &changes, open)
-        .unwrap()
-        .0
+    let mut bytes = Vec::new();
+    write_layer(&tree, &changes, &mut bytes, latest_mtime, open).unwrap();
+    bytes
 }
 
 #[test]
@@ -42,7 +44,7 @@ fn a_layer_between_two_random_trees_makes_the_second_of_the_first() {
         let mut new = old.clone();
         change(&mut new, LayerId(2), 12, &mut contents, &mut random);
         let changes = Changes::between(&old, &new);
-        let (bytes, written) = write(&new, &changes, &contents);
+        let (bytes, diff_id, index) = write(&new, &changes, &contents);
 
         let mut applied = old.clone();
         apply_layer(&mut applied, LayerId(2), &mut LayerReader::new(&*bytes)).unwrap();
@@ -51,12 +53,12 @@ fn a_layer_between_two_random_trees_makes_the_second_of_the_first() {
         assert!(Changes::between(&new, &new).is_empty());
 
         let (copied, digest) = TarIndex::copy(&*bytes, std::io::sink()).unwrap();
-        assert_eq!(digest, written.diff_id);
+        assert_eq!(digest, diff_id);
         for path in &changes.upserts {
             let node = new.get(path).unwrap();
             if node.is_file() {
                 let expected = &contents[&(node.layer, node.content_path(path).to_vec())];
-                for index in [&copied, &written.index] {
+                for index in [&copied, &index] {
                     let (offset, length) = index.get(path).unwrap();
                     let place = offset as usize..(offset + length) as usize;
                     assert_eq!(&bytes[place], expected, "seed {seed}");
@@ -83,7 +85,7 @@ fn system_tar_reads_what_is_written() {
              c 0666 0:0 1,3 null
              p 0600 1:2 - pipe"
         ),
-        WriteOptions::default(),
+        None,
     );
     let mut tar = Command::new("tar")
         .args([
@@ -123,10 +125,10 @@ fn system_tar_reads_what_is_written() {
 
 #[test]
 fn an_empty_layer_is_the_well_known_one() {
-    let (bytes, written) = write(&FsTree::new(), &Changes::default(), &Contents::new());
+    let (bytes, diff_id, _) = write(&FsTree::new(), &Changes::default(), &Contents::new());
     assert_eq!(bytes.len(), 1024);
     assert_eq!(
-        written.diff_id.to_string(),
+        diff_id.to_string(),
         "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
     );
 }
@@ -137,7 +139,7 @@ fn parents_of_changes_come_along_and_removals_are_explicit() {
     let mut new = old.clone();
     new.remove(b"a/b/c");
     let changes = Changes::between(&old, &new);
-    let (bytes, _) = write(&new, &changes, &Contents::new());
+    let (bytes, ..) = write(&new, &changes, &Contents::new());
     let mut archive = tar::Archive::new(&*bytes);
     let names: Vec<_> = archive
         .entries()
@@ -158,12 +160,9 @@ fn parents_of_changes_come_along_and_removals_are_explicit() {
 
 #[test]
 fn later_times_are_clamped_and_earlier_ones_kept() {
-    let options = WriteOptions {
-        latest_mtime: Some(100),
-    };
     let layer = layer_of(
         "f 0644 0:0 0 a mtime=99.5\nf 0644 0:0 0 b mtime=100.1\nf 0644 0:0 0 c mtime=5000000000",
-        options,
+        Some(100),
     );
     let mut tree = FsTree::new();
     apply_layer(&mut tree, LayerId(0), &mut LayerReader::new(&*layer)).unwrap();
