@@ -2,7 +2,14 @@
 //!
 //! Each command is a module; this file only parses the command line.
 
+mod command;
+mod r#gen;
+mod lint;
+mod setup;
 mod test;
+mod tidy;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -21,14 +28,37 @@ enum Command {
     /// Set up everything that the tests need and run them all, or one tier of them
     Test {
         /// unit, local or cluster; all of them when absent
-        tier: Option<String>,
+        tier: Option<test::Tier>,
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Formatting, clippy, the rules of the house and generated files
+    Lint,
+    /// The rules of the house alone: crate edges, forbidden APIs, file shape, dependencies, licences
+    Tidy,
+    /// Write what is generated: CRD, roles, reference pages
+    Gen {
+        /// Write nothing; fail when a file differs
+        #[arg(long)]
+        check: bool,
+    },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Test { tier, filter } => test::run(tier.as_deref(), filter.as_deref()),
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Test { tier, filter } => test::run(tier, filter.as_deref()),
+        Command::Lint => lint::lint(),
+        Command::Tidy => tidy::run(),
+        Command::Gen { check } => r#gen::run(r#gen::Mode::of(check)),
     }
 }
