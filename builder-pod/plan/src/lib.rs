@@ -1,1 +1,18 @@
 //! The build plan: what a Dockerfile means, before anything is done.
+//!
+//! [`Planner`] is given a parsed Dockerfile and the request, asks for the images it needs, and ends with a
+//! [`BuildPlan`]: the reachable stages in an order in which they can be built, every step with resolved values,
+//! every image pinned by digest, and the configuration each stage ends with. Executing it leaves no choices.
+//!
+//! Invariant: everything here is a pure function of the Dockerfile, the inputs and the resolved images; no I/O.
+//! Invariant: only reachable stages exist in a plan; what is left out is named with the reason.
+//! It must not know registries, layers' contents, caches or how a step is executed.
+
+mod image;
+mod plan;
+
+pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage, ResolvedImage};
+pub use plan::{
+    Base, BuildPlan, Copy, CopySource, Edge, EdgeReason, HISTORY_COMMENT, HistoryTemplate,
+    InlineSource, Operation, Place, Run, SkippedStage, StageIndex, StagePlan, Step, WorkDirectory,
+};

@@ -1,0 +1,304 @@
+//! The plan itself: stages, steps and operations, so specific that executing them leaves no choices.
+//!
+//! Invariant: [`StagePlan::base`] and every [`CopySource::Stage`] name a stage that stands earlier in
+//! [`BuildPlan::stages`].
+
+use serde::Serialize;
+use stagecraft_image::{Digest, History, ImageConfig, Platform};
+
+use crate::image::{ImageId, PlannedImage};
+
+/// The remark that BuildKit's frontend leaves in every history entry.
+pub const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// Position of a stage in the Dockerfile, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StageIndex(pub usize);
+
+/// Everything that will be done, and from what.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildPlan {
+    /// SHA-256 over a canonical form of everything that decides the result: resolved steps, configurations,
+    /// image digests, platforms. Names of stages, comments and lines of the Dockerfile are not part of it.
+    pub digest: Digest,
+    /// The Dockerfile's name, for messages.
+    pub file: String,
+    /// The stage whose result is the image.
+    pub target: StageIndex,
+    /// The reachable stages: what a stage needs stands before it, otherwise as in the Dockerfile.
+    pub stages: Vec<StagePlan>,
+    /// The images they need, in the order of first use.
+    pub images: Vec<PlannedImage>,
+    /// How many runners could work at most: see [`StagePlan::run_chain`].
+    pub run_chains: u32,
+    /// Stages that are not built.
+    pub skipped: Vec<SkippedStage>,
+}
+
+/// A stage that is not built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedStage {
+    /// Its position in the Dockerfile.
+    pub index: StageIndex,
+    /// Its name.
+    pub name: Option<String>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StagePlan {
+    /// Its position in the Dockerfile.
+    pub index: StageIndex,
+    /// Its name in lower case.
+    pub name: Option<String>,
+    /// Where its `FROM` stands.
+    pub place: Place,
+    /// Its `FROM`, on one line.
+    pub text: String,
+    /// What it begins with.
+    pub base: Base,
+    /// What it is built for.
+    pub platform: Platform,
+    /// Its instructions after `FROM`, in order.
+    pub steps: Vec<Step>,
+    /// The configuration it ends with. `history` has the base's entries only and `rootfs` the base's layers;
+    /// the engine appends what it makes of the steps. `created` is not set. The labels of the request are
+    /// in the target's.
+    pub config: ImageConfig,
+    /// Stages and images it needs, each with the reason, in the order of first use.
+    pub needs: Vec<Edge>,
+    /// The chain that its `RUN` steps belong to, from 0: a stage continues the chain of the stage it begins
+    /// with if it is the first to do so with a `RUN`. None when neither it nor a stage below it has a `RUN`.
+    pub run_chain: Option<u32>,
+}
+
+/// What a stage begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An image.
+    Image(ImageId),
+    /// The result of an earlier stage.
+    Stage(StageIndex),
+}
+
+/// Why a stage needs another, or an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edge {
+    /// What it needs.
+    pub on: CopySource,
+    /// Why.
+    pub reason: EdgeReason,
+    /// Where that stands.
+    pub place: Place,
+}
+
+/// Why a stage needs another, or an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EdgeReason {
+    /// It begins with it.
+    From,
+    /// A step (by [`Step::number`]) copies files out of it.
+    Copy {
+        /// The step.
+        step: u32,
+    },
+}
+
+/// One instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Its number among the numbered steps of the stage: `FROM` is 1, and `RUN`, `COPY`, `ADD` and `WORKDIR`
+    /// count, as in BuildKit's progress. Others have the number of the step before them.
+    pub number: u32,
+    /// Numbered steps of the stage, `FROM` included.
+    pub total: u32,
+    /// Where it stands.
+    pub place: Place,
+    /// It as written, on one line.
+    pub text: String,
+    /// Its entry in the image's history, if it has one.
+    pub history: HistoryTemplate,
+    /// What is done.
+    pub operation: Operation,
+}
+
+/// A place in the Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The Dockerfile's name.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// First byte.
+    pub start: usize,
+    /// Byte after the last one.
+    pub end: usize,
+}
+
+/// A history entry that lacks only its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryTemplate {
+    /// The instruction, in the words of BuildKit.
+    pub created_by: String,
+    /// Whether the step has no layer.
+    pub empty_layer: bool,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Operation {
+    /// Executes a command.
+    Run(Run),
+    /// Copies files in.
+    Copy(Copy),
+    /// Makes a directory.
+    WorkDirectory(WorkDirectory),
+    /// Changes the configuration only; it has no layer.
+    Metadata,
+}
+
+/// A command to execute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Program and arguments. Empty for `RUN []`: nothing is executed, the layer is empty.
+    pub arguments: Vec<String>,
+    /// `NAME=value`, all there is (`HOME` comes from the passwd file at execution unless it is here).
+    pub environment: Vec<String>,
+    /// Absolute path without `.`, `..` and doubled slashes. It may not exist yet.
+    pub working_directory: String,
+    /// `user[:group]` as in the configuration; empty for root.
+    pub user: String,
+}
+
+/// Files to copy in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copy {
+    /// Where they come from.
+    pub from: CopySource,
+    /// Paths and wildcards, expanded, as written: relative to the root of the source; `/` and `..` in front
+    /// stay inside it.
+    pub sources: Vec<String>,
+    /// Here-documents that are sources too, after `sources`.
+    pub inline: Vec<InlineSource>,
+    /// Absolute path, joined with the working directory. It ends in `/` if what was written does (or is empty,
+    /// `.` or ends in `/.`): then it is a directory.
+    pub destination: String,
+    /// `--chown`, expanded: `user[:group]`.
+    pub chown: Option<String>,
+    /// `--chmod`, expanded: octal or symbolic.
+    pub chmod: Option<String>,
+    /// Whether it is `ADD`: archives are unpacked.
+    pub is_add: bool,
+}
+
+/// A file whose content stands in the Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InlineSource {
+    /// Its name.
+    pub name: String,
+    /// Its content, expanded.
+    pub content: String,
+}
+
+/// Where files are copied from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CopySource {
+    /// The build context.
+    Context,
+    /// The result of an earlier stage.
+    Stage(StageIndex),
+    /// An image.
+    Image(ImageId),
+}
+
+/// A directory to make, with its parents, mode 0755, unless it exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkDirectory {
+    /// Absolute path without `.`, `..` and doubled slashes.
+    pub path: String,
+    /// `user[:group]` that owns what is made; empty for root.
+    pub user: String,
+}
+
+impl BuildPlan {
+    /// The stage at a position in the Dockerfile, if it is reachable.
+    #[must_use]
+    pub fn stage(&self, index: StageIndex) -> Option<&StagePlan> {
+        self.stages.iter().find(|stage| stage.index == index)
+    }
+
+    /// The stage whose result is the image. It is there in every plan that a planner made.
+    #[must_use]
+    pub fn target_stage(&self) -> Option<&StagePlan> {
+        self.stage(self.target)
+    }
+
+    /// The image with this id.
+    #[must_use]
+    pub fn image(&self, id: ImageId) -> Option<&PlannedImage> {
+        self.images.get(id.0)
+    }
+}
+
+impl StagePlan {
+    /// Its name, or its index as text: what messages and reports call it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.name
+            .clone()
+            .unwrap_or_else(|| self.index.0.to_string())
+    }
+
+    /// Its name, or `stage-INDEX`: what progress calls it.
+    #[must_use]
+    pub fn progress_name(&self) -> String {
+        match &self.name {
+            Some(name) => name.clone(),
+            None => format!("stage-{}", self.index.0),
+        }
+    }
+
+    /// Whether one of its own steps is a `RUN`.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step.operation, Operation::Run(_)))
+    }
+}
+
+impl HistoryTemplate {
+    /// The entry with its time (RFC 3339).
+    #[must_use]
+    pub fn entry(&self, created: Option<String>) -> History {
+        History {
+            created,
+            created_by: Some(self.created_by.clone()),
+            author: None,
+            comment: Some(HISTORY_COMMENT.to_owned()),
+            empty_layer: self.empty_layer,
+        }
+    }
+}
