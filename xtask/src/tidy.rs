@@ -5,6 +5,7 @@
 
 mod dependencies;
 mod edges;
+mod examples;
 mod forbidden;
 mod licences;
 mod metadata;
@@ -65,6 +66,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     findings.extend(licences::check(&metadata, &policy));
     findings.extend(forbidden::check(&tree));
     findings.extend(shape::check(&tree));
+    findings.extend(examples::check(&tree));
     findings.extend(text::check(
         &tree,
         &text::MachineNames::of_this_machine(&root),
