@@ -1,1 +1,28 @@
-//! The Dockerfile frontend: lexer, parser, instructions, diagnostics.
+//! The Dockerfile frontend: text in, typed instructions and diagnostics out.
+//!
+//! Invariant: parsing never stops at the first error and does no I/O.
+//! Invariant: every node keeps the place it came from.
+//! It must not know images, stages' dependencies or what the engine supports beyond [`support`].
+
+mod ast;
+mod diagnostic;
+mod flags;
+pub mod glob;
+pub mod ignore;
+mod instruction;
+mod lines;
+mod parse;
+mod render;
+mod suggest;
+pub mod support;
+mod words;
+
+pub use ast::{
+    ArgDeclaration, Command, CopyInstruction, Dockerfile, Flag, From, Healthcheck, HealthcheckTest,
+    Heredoc, Instruction, Kind, RunInstruction, Span, Spanned, Stage,
+};
+pub use diagnostic::{Code, Diagnostic, Severity};
+pub use parse::parse;
+pub use render::render;
+pub use suggest::nearest;
+pub use words::{Expansion, Lookup, WordError, expand, expand_words, split_words};

@@ -1,0 +1,94 @@
+//! Flags before an instruction's arguments: `--name` and `--name=value`.
+
+use crate::ast::Flag;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::instruction::Source;
+use crate::suggest::nearest;
+
+/// What an instruction's flag may be.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    /// Takes a value.
+    Text,
+    /// Takes a value and may be repeated.
+    List,
+    /// `--flag`, `--flag=true` or `--flag=false`.
+    Boolean,
+}
+
+/// Takes the flags that stand at `rest` of the instruction's text; gives them and where the arguments start.
+pub(crate) fn take(
+    source: &Source<'_>,
+    mut rest: usize,
+    known: &[(&str, Form)],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Flag>, usize) {
+    let mut flags: Vec<Flag> = Vec::new();
+    loop {
+        let text = &source.text()[rest..];
+        let start = rest + (text.len() - text.trim_start().len());
+        let text = &source.text()[start..];
+        if !text.starts_with("--") {
+            return (flags, start);
+        }
+        let (word, length) = word(text, source.escape);
+        let span = source.place(start, start + length);
+        rest = start + length;
+        if word == "--" {
+            return (flags, rest);
+        }
+        let (name, value) = match word[2..].split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word[2..].to_owned(), None),
+        };
+        let flag = Flag { name, value, span };
+        match problem(&flag, &flags, known) {
+            Some(message) => {
+                let mut wrong = Diagnostic::error(Code::BadFlag, span, message);
+                let names = known.iter().map(|(name, _)| *name);
+                if let Some(meant) = nearest(&flag.name, names).filter(|name| *name != flag.name) {
+                    wrong = wrong.help(format!("did you mean --{meant}?"));
+                }
+                diagnostics.push(wrong);
+            }
+            None => flags.push(flag),
+        }
+    }
+}
+
+fn problem(flag: &Flag, before: &[Flag], known: &[(&str, Form)]) -> Option<String> {
+    let Flag { name, value, .. } = flag;
+    let Some((_, form)) = known.iter().find(|(known, _)| known == name) else {
+        return Some(format!("the flag --{name} does not exist here"));
+    };
+    if !matches!(form, Form::List) && before.iter().any(|other| other.name == *name) {
+        return Some(format!("the flag --{name} is there twice"));
+    }
+    match (form, value.as_deref()) {
+        (Form::Text | Form::List, None) => Some(format!("the flag --{name} needs a value")),
+        (Form::Boolean, Some(value))
+            if !["true", "false"].contains(&value.to_ascii_lowercase().as_str()) =>
+        {
+            Some(format!("the flag --{name} is true or false, not {value:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// The first word, quotes and escapes processed, and its length as written.
+fn word(text: &str, escape: char) -> (String, usize) {
+    let (mut word, mut quote) = (String::new(), None);
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match quote {
+            None if character.is_whitespace() => return (word, at),
+            None if matches!(character, '"' | '\'') => quote = Some(character),
+            Some(open) if character == open => quote = None,
+            _ if character == escape && quote != Some('\'') => {
+                word.push(characters.next().map_or(character, |(_, next)| next));
+            }
+            _ => word.push(character),
+        }
+    }
+    (word, text.len())
+}

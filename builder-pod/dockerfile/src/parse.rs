@@ -1,0 +1,148 @@
+//! A whole file to stages and diagnostics.
+
+use crate::ast::{Dockerfile, From, Instruction, Kind, Spanned, Stage};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::instruction::{Source, from_parts, kind};
+use crate::lines::{self, span_of};
+
+/// Parses a Dockerfile. What cannot be understood is left out and has an error among the diagnostics, which
+/// come in the order of the file.
+#[must_use]
+pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
+    let lines = lines::split(text);
+    let mut diagnostics = lines.diagnostics;
+    let mut dockerfile = Dockerfile {
+        escape: lines.escape,
+        syntax: lines.syntax,
+        arguments: Vec::new(),
+        stages: Vec::new(),
+    };
+    for logical in &lines.logical {
+        let source = Source {
+            logical,
+            file: text,
+            escape: lines.escape,
+        };
+        let before = diagnostics.len();
+        instruction(&source, &mut dockerfile, &mut diagnostics);
+        let stage = dockerfile
+            .stages
+            .last()
+            .map(|stage| match &stage.from.name {
+                Some(name) => name.value.clone(),
+                None => (dockerfile.stages.len() - 1).to_string(),
+            });
+        for diagnostic in diagnostics.iter_mut().skip(before) {
+            diagnostic
+                .instruction
+                .get_or_insert_with(|| source.on_one_line());
+            diagnostic.stage = diagnostic.stage.take().or_else(|| stage.clone());
+        }
+    }
+    if lines.logical.is_empty() {
+        let span = span_of(text, 0, 0);
+        diagnostics.push(Diagnostic::error(
+            Code::EmptyFile,
+            span,
+            "the file has no instruction",
+        ));
+    } else if dockerfile.stages.is_empty() && diagnostics.iter().all(|d| !d.is_error()) {
+        let span = span_of(text, 0, 0);
+        diagnostics.push(Diagnostic::error(
+            Code::NoFrom,
+            span,
+            "the file has no FROM",
+        ));
+    }
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    (dockerfile, diagnostics)
+}
+
+fn instruction(
+    source: &Source<'_>,
+    dockerfile: &mut Dockerfile,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let (keyword, _) = source.keyword();
+    if keyword.eq_ignore_ascii_case("FROM") {
+        let from = from(source, diagnostics);
+        dockerfile.stages.push(Stage {
+            from,
+            instructions: Vec::new(),
+        });
+        return;
+    }
+    let Some(kind) = kind(source, diagnostics) else {
+        return;
+    };
+    let instruction = Instruction {
+        kind,
+        span: source.logical.span,
+        text: source.on_one_line(),
+        heredocs: source.logical.heredocs.clone(),
+    };
+    match dockerfile.stages.last_mut() {
+        Some(stage) => stage.instructions.push(instruction),
+        None if matches!(instruction.kind, Kind::Arg(_)) => dockerfile.arguments.push(instruction),
+        None => diagnostics.push(Diagnostic::error(
+            Code::NoFrom,
+            instruction.span,
+            format!(
+                "only ARG may stand before the first FROM, not {}",
+                instruction.kind.keyword()
+            ),
+        )),
+    }
+}
+
+/// A `FROM`; one that is wrong still opens a stage, so that what follows is checked in its place.
+fn from(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> From {
+    let span = source.logical.span;
+    let parts = from_parts(source, diagnostics);
+    let missing = || Spanned {
+        value: "scratch".to_owned(),
+        span,
+    };
+    let (image, name) = match parts.words.as_slice() {
+        [image] => (image.clone(), None),
+        [image, keyword, name] if keyword.value.eq_ignore_ascii_case("as") => {
+            if !is_stage_name(&name.value) {
+                diagnostics.push(
+                    Diagnostic::error(
+                        Code::StageName,
+                        name.span,
+                        format!("{:?} is no name for a stage", name.value),
+                    )
+                    .help("a name starts with a letter and has letters, digits, - _ and ."),
+                );
+            }
+            (image.clone(), Some(name.clone()))
+        }
+        words => {
+            diagnostics.push(Diagnostic::error(
+                Code::FromForm,
+                span,
+                "FROM has the form FROM image [AS name]",
+            ));
+            (words.first().cloned().unwrap_or_else(missing), None)
+        }
+    };
+    From {
+        image,
+        name,
+        platform: parts.platform,
+        span,
+        text: source.on_one_line(),
+    }
+}
+
+fn is_stage_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.starts_with(|c: char| c.is_ascii_lowercase())
+        && lower
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests;

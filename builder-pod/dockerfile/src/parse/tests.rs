@@ -1,0 +1,165 @@
+//! Whole files: what they mean, and all that is wrong with them.
+
+use super::*;
+use crate::ast::Command;
+
+fn ok(text: &str) -> Dockerfile {
+    let (dockerfile, diagnostics) = parse(text);
+    assert!(
+        diagnostics.iter().all(|d| !d.is_error()),
+        "{diagnostics:#?}"
+    );
+    dockerfile
+}
+
+fn errors(text: &str) -> Vec<(Code, u32, u32)> {
+    let (_, diagnostics) = parse(text);
+    diagnostics
+        .iter()
+        .filter(|d| d.is_error())
+        .map(|d| (d.code, d.span.line, d.span.column))
+        .collect()
+}
+
+fn kinds(text: &str) -> Vec<Kind> {
+    let mut dockerfile = ok(&format!("FROM scratch\n{text}"));
+    dockerfile
+        .stages
+        .remove(0)
+        .instructions
+        .into_iter()
+        .map(|i| i.kind)
+        .collect()
+}
+
+#[test]
+fn stages_have_their_names_and_instructions() {
+    let file = ok(
+        "ARG V=1\nfrom golang:$V as Build\nRUN make\nFROM --platform=linux/amd64 scratch\nCOPY --from=Build /a /b /c/\n",
+    );
+    assert_eq!(file.arguments.len(), 1);
+    assert_eq!(file.stages.len(), 2);
+    assert_eq!(file.stages[0].from.image.value, "golang:$V");
+    assert_eq!(file.stages[0].from.name.as_ref().unwrap().value, "Build");
+    assert_eq!(
+        file.stages[1].from.platform.as_ref().unwrap().value,
+        "linux/amd64"
+    );
+    let Kind::Copy(copy) = &file.stages[1].instructions[0].kind else {
+        panic!()
+    };
+    assert_eq!(copy.flag("from").unwrap().value.as_deref(), Some("Build"));
+    assert_eq!(copy.sources.len(), 2);
+    assert_eq!(copy.destination.value, "/c/");
+}
+
+#[test]
+fn commands_have_an_exec_and_a_shell_form() {
+    let shell = |text: &str| Command::Shell(text.to_owned());
+    let commands: Vec<Command> =
+        kinds("RUN a  \\\n  && b\nRUN [\"a\", \"b c\"]\nRUN [a]\nRUN []\nRUN")
+            .into_iter()
+            .map(|kind| match kind {
+                Kind::Run(run) => run.command,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+    assert_eq!(
+        commands,
+        [
+            shell("a    && b"),
+            Command::Exec(vec!["a".into(), "b c".into()]),
+            shell("[a]"),
+            Command::Exec(vec![]),
+            shell(""),
+        ]
+    );
+}
+
+#[test]
+fn env_and_label_have_two_forms() {
+    let pairs = |text: &str| match kinds(text).remove(0) {
+        Kind::Env(pairs) | Kind::Label(pairs) => pairs
+            .into_iter()
+            .map(|(name, value)| (name.value, value.value))
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        pairs("ENV a=b c=\"d e\""),
+        [pair("a", "b"), pair("c", "\"d e\"")]
+    );
+    assert_eq!(pairs("ENV a b c"), [pair("a", "b c")]);
+    assert_eq!(pairs("LABEL x.y=z=1"), [pair("x.y", "z=1")]);
+}
+
+#[test]
+fn a_health_check_has_times() {
+    let Kind::Healthcheck(check) =
+        kinds("HEALTHCHECK --interval=1m30s --retries=3 CMD curl -f x").remove(0)
+    else {
+        panic!()
+    };
+    assert_eq!((check.interval, check.retries), (90_000_000_000, 3));
+    assert_eq!(
+        check.test,
+        crate::HealthcheckTest::Command(Command::Shell("curl -f x".into()))
+    );
+    assert!(
+        matches!(&kinds("HEALTHCHECK NONE")[0], Kind::Healthcheck(c) if c.test == crate::HealthcheckTest::None)
+    );
+}
+
+#[test]
+fn every_error_of_a_file_comes_at_once_and_in_order() {
+    assert_eq!(
+        errors(
+            "RUN early\nFROM a b\nFROM x AS 9\nCOPPY a b\nENV a\nENV a=1 b\nCOPY a\nRUN [1]\n\
+             COPY --form=x a b\nHEALTHCHECK maybe\nHEALTHCHECK --interval=x CMD y\nSHELL sh\nWORKDIR\n"
+        ),
+        [
+            (Code::NoFrom, 1, 1),
+            (Code::FromForm, 2, 1),
+            (Code::StageName, 3, 11),
+            (Code::UnknownInstruction, 4, 1),
+            (Code::MissingArgument, 5, 1),
+            (Code::MissingArgument, 6, 9),
+            (Code::MissingArgument, 7, 1),
+            (Code::BadJson, 8, 5),
+            (Code::BadFlag, 9, 6),
+            (Code::MissingArgument, 10, 13),
+            (Code::BadValue, 11, 13),
+            (Code::BadJson, 12, 7),
+            (Code::MissingArgument, 13, 1),
+        ]
+    );
+    assert_eq!(errors(""), [(Code::EmptyFile, 1, 1)]);
+    assert_eq!(errors("ARG x\n"), [(Code::NoFrom, 1, 1)]);
+}
+
+#[test]
+fn a_diagnostic_knows_its_stage_and_instruction() {
+    let (_, diagnostics) = parse("FROM a AS base\nFROM b\nCOPPY \\\n x y\n");
+    assert_eq!(diagnostics[0].stage.as_deref(), Some("1"));
+    assert_eq!(diagnostics[0].instruction.as_deref(), Some("COPPY x y"));
+    assert_eq!(
+        diagnostics[0].compact("Dockerfile"),
+        "Dockerfile:3:1: error[SC1003]: the instruction COPPY does not exist; did you mean COPY?"
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_found_and_the_rest_is_not() {
+    let file = ok(
+        "FROM a\nRUN --mount=type=cache,target=/x y\nCOPY --link --from=b c d\nADD https://x.example/a /\n\
+         RUN <<E\nx\nE\nONBUILD RUN x\nCOPY --chown=1 --chmod=7 --link=false a b\nADD a b\n",
+    );
+    let refused: Vec<u32> = file.stages[0]
+        .instructions
+        .iter()
+        .flat_map(crate::support::check)
+        .map(|diagnostic| diagnostic.span.line)
+        .collect();
+    assert_eq!(refused, [2, 3, 4, 5, 8]);
+}
