@@ -2,13 +2,21 @@
 //!
 //! Invariant: a generated file says so in its first lines and is never edited by hand.
 
+mod cli;
 mod crd;
+mod imagebuild;
+mod markdown;
+mod programs;
+mod reasons;
+mod roles;
+mod values;
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
 use crate::command::workspace_root;
+use programs::{OPERATOR, Programs};
 
 /// Whether to write or to compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +47,7 @@ struct Generated {
 /// When a program of ours fails, or a file differs in [`Mode::Check`].
 pub(crate) fn run(mode: Mode) -> anyhow::Result<()> {
     let root = workspace_root();
-    let mut files = Vec::new();
-    files.extend(crd::files()?);
+    let files = generate(&root)?;
 
     let mut different = Vec::new();
     for file in &files {
@@ -72,6 +79,25 @@ pub(crate) fn run(mode: Mode) -> anyhow::Result<()> {
         Mode::Write => println!("gen: wrote {}", different.join(", ")),
     }
     Ok(())
+}
+
+fn generate(root: &Path) -> anyhow::Result<Vec<Generated>> {
+    let read = |path: &str| {
+        std::fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
+    };
+    let programs = Programs::build()?;
+    let crd = serde_yaml::from_str(&programs.ask(OPERATOR, &["crd"])?)
+        .context("the operator's CRD is not YAML")?;
+    let mut files = crd::files(&crd)?;
+    files.push(roles::template(&programs.ask(OPERATOR, &["rbac"])?)?);
+    files.push(imagebuild::page(&crd)?);
+    files.push(cli::page(&programs)?);
+    files.push(reasons::page(&read(reasons::SOURCE)?)?);
+    files.push(values::page(
+        &read("charts/stagecraft/values.schema.json")?,
+        &read("charts/stagecraft/values.yaml")?,
+    )?);
+    Ok(files)
 }
 
 fn read_if_there(path: &Path) -> anyhow::Result<Option<String>> {
