@@ -92,7 +92,10 @@ fn generate(root: &Path) -> anyhow::Result<Vec<Generated>> {
     files.push(roles::template(&programs.ask(OPERATOR, &["rbac"])?)?);
     files.push(imagebuild::page(&crd)?);
     files.push(cli::page(&programs)?);
-    files.push(reasons::page(&read(reasons::SOURCE)?)?);
+    files.push(reasons::page(
+        &read(reasons::SOURCE)?,
+        &read(reasons::CONDITIONS)?,
+    )?);
     files.push(values::page(
         &read("charts/stagecraft/values.schema.json")?,
         &read("charts/stagecraft/values.yaml")?,
