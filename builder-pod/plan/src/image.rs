@@ -1,4 +1,4 @@
-//! Images that a plan stands on: what is asked for, and what came back.
+//! Images that a plan stands on: what is asked for, and what a plan says of them.
 
 use serde::Serialize;
 use stagecraft_image::{Digest, ImageConfig, Platform, Reference};
@@ -23,6 +23,8 @@ pub enum ImagePurpose {
 /// An image that must be resolved before planning goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRequest {
+    /// Its name for [`crate::Planner::provide`] and in the plan.
+    pub id: ImageId,
     /// Its full name; [`Reference::familiar`] is what people wrote.
     pub reference: Reference,
     /// The platform to choose from an index.
@@ -38,15 +40,6 @@ pub struct ImageRequest {
     /// What was probably meant, to be told when the image cannot be resolved:
     /// `did you mean the stage "builder"?`.
     pub hint: Option<String>,
-}
-
-/// What came back for an [`ImageRequest`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct ResolvedImage {
-    /// Digest of the image's manifest for the platform (not of an index).
-    pub digest: Digest,
-    /// Its configuration.
-    pub config: ImageConfig,
 }
 
 /// An image of a plan.

@@ -8,11 +8,27 @@
 //! Invariant: only reachable stages exist in a plan; what is left out is named with the reason.
 //! It must not know registries, layers' contents, caches or how a step is executed.
 
+mod chains;
+mod digest;
+mod environment;
+mod go_format;
+mod graph;
 mod image;
+mod images;
+mod inputs;
+mod metadata;
+mod path;
 mod plan;
+mod planner;
+mod render;
+mod stage;
+mod values;
 
-pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage, ResolvedImage};
+pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
+pub use inputs::PlanInputs;
 pub use plan::{
-    Base, BuildPlan, Copy, CopySource, Edge, EdgeReason, HISTORY_COMMENT, HistoryTemplate,
-    InlineSource, Operation, Place, Run, SkippedStage, StageIndex, StagePlan, Step, WorkDirectory,
+    Base, BuildPlan, Copy, CopySource, Dependency, Edge, EdgeReason, HISTORY_COMMENT,
+    HistoryTemplate, Operation, Place, Run, SkippedStage, StageIndex, StagePlan, Step,
+    WorkDirectory,
 };
+pub use planner::{Planner, Progress};

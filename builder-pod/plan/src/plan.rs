@@ -4,6 +4,7 @@
 //! [`BuildPlan::stages`].
 
 use serde::Serialize;
+use stagecraft_dockerfile::Diagnostic;
 use stagecraft_image::{Digest, History, ImageConfig, Platform};
 
 use crate::image::{ImageId, PlannedImage};
@@ -29,12 +30,18 @@ pub struct BuildPlan {
     pub target: StageIndex,
     /// The reachable stages: what a stage needs stands before it, otherwise as in the Dockerfile.
     pub stages: Vec<StagePlan>,
-    /// The images they need, in the order of first use.
+    /// The images they need, in the order in which they were asked for.
     pub images: Vec<PlannedImage>,
     /// How many runners could work at most: see [`StagePlan::run_chain`].
     pub run_chains: u32,
     /// Stages that are not built.
     pub skipped: Vec<SkippedStage>,
+    /// Seconds since 1970 that later times are clamped to: the request's, else what the build argument
+    /// `SOURCE_DATE_EPOCH` says.
+    pub source_date_epoch: Option<i64>,
+    /// What is doubtful in the Dockerfile or the request.
+    #[serde(skip)]
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A stage that is not built.
@@ -65,16 +72,18 @@ pub struct StagePlan {
     pub base: Base,
     /// What it is built for.
     pub platform: Platform,
+    /// Numbered steps, see [`Step::number`].
+    pub total: u32,
     /// Its instructions after `FROM`, in order.
     pub steps: Vec<Step>,
-    /// The configuration it ends with. `history` has the base's entries only and `rootfs` the base's layers;
-    /// the engine appends what it makes of the steps. `created` is not set. The labels of the request are
-    /// in the target's.
+    /// The configuration it ends with. `history` and `rootfs` are those of the image below it; the engine
+    /// appends what it makes of the steps. `created` is not set. The labels of the request are in the target's.
     pub config: ImageConfig,
-    /// Stages and images it needs, each with the reason, in the order of first use.
+    /// Stages and images it needs, each with the reason, in the order of the Dockerfile.
     pub needs: Vec<Edge>,
-    /// The chain that its `RUN` steps belong to, from 0: a stage continues the chain of the stage it begins
-    /// with if it is the first to do so with a `RUN`. None when neither it nor a stage below it has a `RUN`.
+    /// The chain that it belongs to, from 0. A stage with a `RUN` is in one: in that of the stage it begins
+    /// with if no stage before it went on there, else in a new one. A stage without is in one only where a
+    /// later stage of the same chain goes on from it.
     pub run_chain: Option<u32>,
 }
 
@@ -90,16 +99,26 @@ pub enum Base {
     Stage(StageIndex),
 }
 
-/// Why a stage needs another, or an image.
+/// What a stage needs, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Edge {
     /// What it needs.
-    pub on: CopySource,
+    pub on: Dependency,
     /// Why.
     pub reason: EdgeReason,
     /// Where that stands.
     pub place: Place,
+}
+
+/// Something that a stage needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Dependency {
+    /// An earlier stage.
+    Stage(StageIndex),
+    /// An image.
+    Image(ImageId),
 }
 
 /// Why a stage needs another, or an image.
@@ -119,10 +138,11 @@ pub enum EdgeReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// Its number among the numbered steps of the stage: `FROM` is 1, and `RUN`, `COPY`, `ADD` and `WORKDIR`
-    /// count, as in BuildKit's progress. Others have the number of the step before them.
+    /// Its number among the numbered steps of the stage, from 1: `RUN`, `COPY`, `ADD` and `WORKDIR` count, and
+    /// `FROM` does where it names an image, as in BuildKit's progress. Others have the number of the step
+    /// before them.
     pub number: u32,
-    /// Numbered steps of the stage, `FROM` included.
+    /// Numbered steps of the stage.
     pub total: u32,
     /// Where it stands.
     pub place: Place,
@@ -197,8 +217,6 @@ pub struct Copy {
     /// Paths and wildcards, expanded, as written: relative to the root of the source; `/` and `..` in front
     /// stay inside it.
     pub sources: Vec<String>,
-    /// Here-documents that are sources too, after `sources`.
-    pub inline: Vec<InlineSource>,
     /// Absolute path, joined with the working directory. It ends in `/` if what was written does (or is empty,
     /// `.` or ends in `/.`): then it is a directory.
     pub destination: String,
@@ -208,16 +226,6 @@ pub struct Copy {
     pub chmod: Option<String>,
     /// Whether it is `ADD`: archives are unpacked.
     pub is_add: bool,
-}
-
-/// A file whose content stands in the Dockerfile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InlineSource {
-    /// Its name.
-    pub name: String,
-    /// Its content, expanded.
-    pub content: String,
 }
 
 /// Where files are copied from.
@@ -290,6 +298,13 @@ impl StagePlan {
 }
 
 impl HistoryTemplate {
+    pub(crate) const fn new(created_by: String, empty_layer: bool) -> Self {
+        Self {
+            created_by,
+            empty_layer,
+        }
+    }
+
     /// The entry with its time (RFC 3339).
     #[must_use]
     pub fn entry(&self, created: Option<String>) -> History {

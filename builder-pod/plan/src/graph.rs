@@ -1,0 +1,397 @@
+//! Which stage means which: names, indexes, and what a stage needs as far as its text says so.
+//!
+//! Invariant: a stage needs earlier stages only; a text that says otherwise is an error, so the order of the
+//! Dockerfile is an order in which stages can be built.
+
+use std::collections::BTreeSet;
+
+use stagecraft_dockerfile::{
+    Code, CopyInstruction, Diagnostic, Dockerfile, Instruction, Kind, Span, expand, nearest,
+};
+use stagecraft_image::Platform;
+
+use crate::inputs::{GlobalArguments, first_place, word_error};
+
+/// What a `FROM` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BaseName {
+    Scratch,
+    Stage(usize),
+    Image(String),
+}
+
+/// What a `--from` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SourceName {
+    Stage(usize),
+    Image(String),
+}
+
+/// Why a `--from` names nothing that can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadSource {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+/// A `FROM` with its variables expanded.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// The stage's name in lower case.
+    pub(crate) name: Option<String>,
+    /// What it begins with; nothing where the text is wrong.
+    pub(crate) base: Option<BaseName>,
+    /// `--platform`.
+    pub(crate) platform: Option<Platform>,
+    /// What is wrong or doubtful; of interest only if the stage is reachable.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// The stages of a Dockerfile and what they need.
+#[derive(Debug)]
+pub(crate) struct StageGraph<'a> {
+    dockerfile: &'a Dockerfile,
+    pub(crate) heads: Vec<Head>,
+}
+
+impl<'a> StageGraph<'a> {
+    /// Reads every `FROM`.
+    pub(crate) fn new(dockerfile: &'a Dockerfile, arguments: &GlobalArguments) -> Self {
+        let mut graph = Self {
+            dockerfile,
+            heads: Vec::new(),
+        };
+        for index in 0..dockerfile.stages.len() {
+            let head = graph.head(index, arguments);
+            graph.heads.push(head);
+        }
+        graph
+    }
+
+    fn head(&self, index: usize, arguments: &GlobalArguments) -> Head {
+        let from = &self.dockerfile.stages[index].from;
+        let lookup = |name: &str| arguments.values.get(name).map(str::to_owned);
+        let mut diagnostics = Vec::new();
+        let mut read = |word: &stagecraft_dockerfile::Spanned<String>, what: &str| {
+            let expansion = match expand(&word.value, self.dockerfile.escape, &lookup) {
+                Ok(expansion) => expansion,
+                Err(error) => {
+                    diagnostics.push(word_error(&error, word.span));
+                    return None;
+                }
+            };
+            let unset = expansion.unset.join(", ");
+            if expansion.text.is_empty() {
+                let message = format!("{what} {:?} is empty", word.value);
+                let wrong = Diagnostic::error(Code::BadReference, word.span, message);
+                diagnostics.push(match unset.as_str() {
+                    "" => wrong,
+                    _ => wrong.help(format!(
+                        "nothing sets {unset}: declare it with ARG before the first FROM, with a default or \
+                         a build argument"
+                    )),
+                });
+                return None;
+            }
+            for name in &expansion.unset {
+                let message = format!("the variable {name} is not set");
+                let warning = Diagnostic::warning(Code::UndefinedVariable, word.span, message);
+                diagnostics.push(match nearest(name, arguments.values.names()) {
+                    Some(meant) => warning.help(format!("did you mean {meant}?")),
+                    None => warning.help("only an ARG before the first FROM is seen in FROM"),
+                });
+            }
+            Some(expansion.text)
+        };
+        let image = read(&from.image, "the image");
+        let platform_text = from
+            .platform
+            .as_ref()
+            .and_then(|word| read(word, "the platform"));
+        let platform = platform_text.and_then(|text| match text.parse::<Platform>() {
+            Ok(platform) => Some(platform),
+            Err(error) => {
+                let span = from.platform.as_ref().map_or(from.span, |word| word.span);
+                diagnostics.push(Diagnostic::error(Code::BadFlag, span, error.to_string()));
+                None
+            }
+        });
+        let base = image.map(|image| match self.earlier(&image, index) {
+            Some(stage) => BaseName::Stage(stage),
+            None if image == "scratch" => BaseName::Scratch,
+            None => BaseName::Image(image),
+        });
+        let name = from.name.as_ref().map(|name| name.value.to_lowercase());
+        let label = name.clone().unwrap_or_else(|| index.to_string());
+        for diagnostic in &mut diagnostics {
+            diagnostic.stage = Some(label.clone());
+            diagnostic.instruction = Some(from.text.clone());
+        }
+        Head {
+            name,
+            base,
+            platform,
+            diagnostics,
+        }
+    }
+
+    /// The nearest stage of this name, in any case, above a position: what `FROM` means.
+    fn earlier(&self, name: &str, before: usize) -> Option<usize> {
+        let wanted = name.to_lowercase();
+        let named = |index: &usize| self.heads[*index].name.as_ref() == Some(&wanted);
+        (0..before.min(self.heads.len())).rev().find(named)
+    }
+
+    /// The last stage of this name, in any case: what `--from` and a target mean.
+    fn last(&self, name: &str) -> Option<usize> {
+        self.earlier(name, self.heads.len())
+    }
+
+    /// A stage's name, or its index as text.
+    pub(crate) fn label(&self, index: usize) -> String {
+        let name = self.heads.get(index).and_then(|head| head.name.clone());
+        name.unwrap_or_else(|| index.to_string())
+    }
+
+    /// The stage to build.
+    pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize, Diagnostic> {
+        let last = self.heads.len().checked_sub(1);
+        let place = first_place(self.dockerfile);
+        let Some(last) = last else {
+            let message = "the file has no FROM";
+            return Err(Diagnostic::error(Code::NoFrom, place, message));
+        };
+        let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+            return Ok(last);
+        };
+        if let Some(found) = self.last(wanted) {
+            return Ok(found);
+        }
+        if let Some(index) = wanted.parse::<usize>().ok().filter(|index| *index <= last) {
+            return Ok(index);
+        }
+        let message = format!("the target stage {wanted:?} does not exist");
+        let labels: Vec<String> = (0..=last).map(|index| self.label(index)).collect();
+        let list = format!("the stages are {}", labels.join(", "));
+        let help = match nearest(wanted, labels.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean {meant:?}? {list}"),
+            None => list,
+        };
+        Err(Diagnostic::error(Code::UnknownTarget, place, message).help(help))
+    }
+
+    /// What a `--from` of a stage names: an index, a name in any case, or else an image.
+    pub(crate) fn source(&self, value: &str, reader: usize) -> Result<SourceName, BadSource> {
+        let bad = |code, message, help| BadSource {
+            code,
+            message,
+            help,
+        };
+        let found = match value.parse::<i64>() {
+            Ok(index) => match usize::try_from(index)
+                .ok()
+                .filter(|i| *i < self.heads.len())
+            {
+                Some(index) => index,
+                None => {
+                    let message = format!("stage {value} does not exist");
+                    let last = self.heads.len().saturating_sub(1);
+                    let help = format!("the file has the stages 0 to {last}");
+                    return Err(bad(Code::UnknownStage, message, Some(help)));
+                }
+            },
+            Err(_) => match self.last(value) {
+                Some(index) => index,
+                None => return Ok(SourceName::Image(value.to_owned())),
+            },
+        };
+        if found < reader {
+            return Ok(SourceName::Stage(found));
+        }
+        let label = self.label(found);
+        if found == reader {
+            let message = format!("stage {label:?} copies from itself");
+            return Err(bad(Code::CircularStage, message, None));
+        }
+        let line = self.dockerfile.stages[found].from.span.line;
+        let message = format!("stage {label:?} is used before it is defined (line {line})");
+        let help = match self.earlier(value, reader) {
+            Some(_) => {
+                "of several stages with this name the last one counts: give them different names"
+            }
+            None => "a stage can copy from stages above it only: move one of the two",
+        };
+        Err(bad(Code::ForwardStage, message, Some(help.to_owned())))
+    }
+
+    /// The stage that an image's name was probably meant to be.
+    pub(crate) fn source_hint(&self, value: &str, reader: usize) -> Option<String> {
+        let names = self.heads[..reader]
+            .iter()
+            .filter_map(|head| head.name.as_deref());
+        let meant = nearest(value, names)?;
+        Some(format!("did you mean the stage {meant:?}?"))
+    }
+
+    /// Likewise for a `FROM`.
+    pub(crate) fn base_hint(&self, value: &str, reader: usize) -> Option<String> {
+        let Some(later) = self.last(value).filter(|found| *found > reader) else {
+            return self.source_hint(value, reader);
+        };
+        let line = self.dockerfile.stages[later].from.span.line;
+        Some(format!(
+            "the stage {value:?} is defined below, in line {line}; FROM can begin with a stage above it only"
+        ))
+    }
+
+    /// The stages that these need, themselves included, as far as the text says so.
+    pub(crate) fn reachable(
+        &self,
+        seeds: &BTreeSet<usize>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<usize> = seeds.iter().copied().collect();
+        while let Some(index) = open.pop() {
+            if reached.insert(index) {
+                open.extend(self.needs(index));
+            }
+        }
+        let mut circles = BTreeSet::new();
+        for &index in &reached {
+            diagnostics.extend(self.heads[index].diagnostics.iter().cloned());
+            self.check_sources(index, &mut circles, diagnostics);
+        }
+        reached
+    }
+
+    /// What the text says that a stage needs, whether it stands above or not.
+    fn needs(&self, index: usize) -> Vec<usize> {
+        let mut needs = Vec::new();
+        if let Some(BaseName::Stage(base)) = &self.heads[index].base {
+            needs.push(*base);
+        }
+        for (_, value, _) in self.literal_sources(index) {
+            let by_index = value
+                .parse::<usize>()
+                .ok()
+                .filter(|i| *i < self.heads.len());
+            needs.extend(by_index.or_else(|| self.last(value)));
+        }
+        needs
+    }
+
+    /// The `--from` flags of a stage that have no variable.
+    pub(crate) fn literal_sources(
+        &self,
+        index: usize,
+    ) -> impl Iterator<Item = (&'a Instruction, &'a str, Span)> {
+        let escape = self.dockerfile.escape;
+        let instructions = self.dockerfile.stages[index].instructions.iter();
+        instructions.filter_map(move |instruction| {
+            let flag = copy_of(&instruction.kind)?.flag("from")?;
+            let value = flag.value.as_deref().unwrap_or_default();
+            let is_literal = !value.contains(['$', '\'', '"', escape]);
+            is_literal.then_some((instruction, value, flag.span))
+        })
+    }
+
+    /// Reports sources that do not exist, circles, and stages that are used too early.
+    fn check_sources(
+        &self,
+        reader: usize,
+        circles: &mut BTreeSet<Vec<usize>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        for (instruction, value, span) in self.literal_sources(reader) {
+            let Err(bad) = self.source(value, reader) else {
+                continue;
+            };
+            let circle = match self.last(value) {
+                Some(found) if bad.code == Code::ForwardStage => self.way(found, reader),
+                _ => None,
+            };
+            let bad = match circle {
+                None => bad,
+                Some(way) => {
+                    let mut members = way.clone();
+                    members.sort_unstable();
+                    if !circles.insert(members) {
+                        continue;
+                    }
+                    let names: Vec<String> = std::iter::once(reader)
+                        .chain(way)
+                        .map(|index| self.label(index))
+                        .collect();
+                    BadSource {
+                        code: Code::CircularStage,
+                        message: format!(
+                            "stages need each other in a circle: {}",
+                            names.join(" -> ")
+                        ),
+                        help: None,
+                    }
+                }
+            };
+            diagnostics.push(self.source_error(bad, reader, span, &instruction.text));
+        }
+    }
+
+    /// A bad `--from` as a diagnostic.
+    pub(crate) fn source_error(
+        &self,
+        bad: BadSource,
+        reader: usize,
+        span: Span,
+        instruction: &str,
+    ) -> Diagnostic {
+        let mut wrong = Diagnostic::error(bad.code, span, bad.message).within(instruction);
+        wrong.help = bad.help;
+        wrong.stage = Some(self.label(reader));
+        wrong
+    }
+
+    /// The stages on a way of needs from one to another, both included.
+    fn way(&self, from: usize, to: usize) -> Option<Vec<usize>> {
+        let mut ways = vec![vec![from]];
+        let mut seen = BTreeSet::from([from]);
+        while let Some(way) = ways.pop() {
+            let end = way.last().copied()?;
+            if end == to {
+                return Some(way);
+            }
+            for next in self.needs(end) {
+                if seen.insert(next) {
+                    let mut longer = way.clone();
+                    longer.push(next);
+                    ways.push(longer);
+                }
+            }
+        }
+        None
+    }
+
+    /// Why a stage is not built.
+    pub(crate) fn why_skipped(&self, index: usize) -> String {
+        let readers: Vec<String> = (0..self.heads.len())
+            .filter(|reader| self.needs(*reader).contains(&index))
+            .map(|reader| self.label(reader))
+            .collect();
+        match readers.as_slice() {
+            [] => "no stage needs it".to_owned(),
+            readers => format!(
+                "only stages that are skipped need it: {}",
+                readers.join(", ")
+            ),
+        }
+    }
+}
+
+/// The COPY or ADD that an instruction is.
+fn copy_of(kind: &Kind) -> Option<&CopyInstruction> {
+    match kind {
+        Kind::Copy(copy) | Kind::Add(copy) => Some(copy),
+        _ => None,
+    }
+}

@@ -1,0 +1,74 @@
+//! The images that a plan needs: each once, with what is known of it.
+
+use stagecraft_image::{Digest, ImageConfig, Platform, Reference};
+
+use crate::image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
+
+/// The images by id.
+#[derive(Debug, Default)]
+pub(crate) struct Images(Vec<Image>);
+
+#[derive(Debug)]
+struct Image {
+    request: ImageRequest,
+    is_base: bool,
+    resolved: Option<(Digest, ImageConfig)>,
+}
+
+impl Images {
+    /// The id of an image; `request` makes the question if it was not asked before.
+    pub(crate) fn want(
+        &mut self,
+        reference: &Reference,
+        platform: &Platform,
+        purpose: ImagePurpose,
+        request: impl FnOnce(ImageId) -> ImageRequest,
+    ) -> ImageId {
+        let known = self.0.iter().position(|image| {
+            image.request.reference == *reference && image.request.platform == *platform
+        });
+        let id = ImageId(known.unwrap_or(self.0.len()));
+        match self.0.get_mut(id.0) {
+            Some(image) => image.is_base |= purpose == ImagePurpose::Base,
+            None => self.0.push(Image {
+                request: request(id),
+                is_base: purpose == ImagePurpose::Base,
+                resolved: None,
+            }),
+        }
+        id
+    }
+
+    /// What an image was resolved to.
+    pub(crate) fn resolved(&self, id: ImageId) -> Option<&(Digest, ImageConfig)> {
+        self.0.get(id.0)?.resolved.as_ref()
+    }
+
+    /// Notes what an image was resolved to.
+    pub(crate) fn resolve(&mut self, id: ImageId, digest: Digest, config: ImageConfig) {
+        if let Some(image) = self.0.get_mut(id.0) {
+            image.resolved = Some((digest, config));
+        }
+    }
+
+    /// The images that are not resolved yet.
+    pub(crate) fn open(&self) -> Vec<ImageRequest> {
+        let open = self.0.iter().filter(|image| image.resolved.is_none());
+        open.map(|image| image.request.clone()).collect()
+    }
+
+    /// The resolved images, in the order of their ids.
+    pub(crate) fn planned(&self) -> Vec<PlannedImage> {
+        let planned = |image: &Image| {
+            let (digest, config) = image.resolved.clone()?;
+            Some(PlannedImage {
+                reference: image.request.reference.clone(),
+                platform: image.request.platform.clone(),
+                digest,
+                is_base: image.is_base,
+                config,
+            })
+        };
+        self.0.iter().filter_map(planned).collect()
+    }
+}

@@ -1,0 +1,308 @@
+//! From a Dockerfile and a request to a plan, asking for images on the way.
+//!
+//! Every call of [`Planner::step`] reads the whole Dockerfile again with the images known by then: that is cheap, and
+//! a `COPY --from` with a variable may name an image or stage that nobody could foresee.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, support};
+use stagecraft_image::{Digest, ImageConfig, Platform};
+
+use crate::chains;
+use crate::digest::digest;
+use crate::environment::Environment;
+use crate::graph::{BaseName, StageGraph};
+use crate::image::{ImageId, ImagePurpose, ImageRequest};
+use crate::images::Images;
+use crate::inputs::{GlobalArguments, PlanInputs};
+use crate::plan::{
+    Base, BuildPlan, Dependency, Edge, EdgeReason, SkippedStage, StageIndex, StagePlan,
+};
+use crate::stage::{Session, StageReader, StageState};
+
+/// Makes a [`BuildPlan`].
+#[derive(Debug)]
+pub struct Planner<'a> {
+    dockerfile: &'a Dockerfile,
+    inputs: PlanInputs,
+    images: Images,
+}
+
+/// How far planning came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// These images must be resolved and given to [`Planner::provide`] first.
+    Images(Vec<ImageRequest>),
+    /// The plan.
+    Ready(Box<BuildPlan>),
+}
+
+/// What a stage begins with: its place in the plan, and what it inherits once that is known.
+struct Beginning {
+    base: Base,
+    inherited: Option<StageState>,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner of a Dockerfile that was parsed without errors.
+    #[must_use]
+    pub fn new(dockerfile: &'a Dockerfile, inputs: PlanInputs) -> Self {
+        Self {
+            dockerfile,
+            inputs,
+            images: Images::default(),
+        }
+    }
+
+    /// Says what an image was resolved to: the digest of its manifest for the platform asked for, and its
+    /// configuration.
+    pub fn provide(&mut self, id: ImageId, digest: Digest, config: ImageConfig) {
+        self.images.resolve(id, digest, config);
+    }
+
+    /// Plans as far as the known images allow.
+    ///
+    /// # Errors
+    /// What is wrong in the reachable stages, with what is doubtful, in the order of the file.
+    pub fn step(&mut self) -> Result<Progress, Vec<Diagnostic>> {
+        let Self {
+            dockerfile,
+            inputs,
+            images,
+        } = self;
+        let mut diagnostics = Vec::new();
+        let arguments = GlobalArguments::new(dockerfile, inputs, &mut diagnostics);
+        let graph = StageGraph::new(dockerfile, &arguments);
+        let target = match graph.target(inputs.target.as_deref()) {
+            Ok(target) => target,
+            Err(wrong) => {
+                diagnostics.push(wrong);
+                return Err(sorted(diagnostics));
+            }
+        };
+        let mut seeds = BTreeSet::from([target]);
+        loop {
+            let mut findings = diagnostics.clone();
+            let reachable = graph.reachable(&seeds, &mut findings);
+            refuse_unsupported(dockerfile, &graph, &reachable, &mut findings);
+            stop_at_errors(&findings)?;
+            let mut session = Session {
+                dockerfile,
+                inputs,
+                arguments: &arguments,
+                graph: &graph,
+                images,
+                diagnostics: findings,
+                found: BTreeSet::new(),
+            };
+            let stages = read_stages(&mut session, &reachable);
+            let Session {
+                diagnostics: mut findings,
+                found,
+                ..
+            } = session;
+            stop_at_errors(&findings)?;
+            if !found.is_subset(&reachable) {
+                seeds.extend(found);
+                continue;
+            }
+            let open = images.open();
+            if !open.is_empty() {
+                return Ok(Progress::Images(open));
+            }
+            findings.extend(arguments.unused(dockerfile, inputs));
+            let mut plan = BuildPlan {
+                digest: Digest::of([]),
+                file: inputs.file.clone(),
+                target: StageIndex(target),
+                stages,
+                images: images.planned(),
+                run_chains: 0,
+                skipped: skipped(&graph, &reachable),
+                source_date_epoch: arguments.epoch,
+                warnings: sorted(findings),
+            };
+            finish(&mut plan, inputs);
+            return Ok(Progress::Ready(Box::new(plan)));
+        }
+    }
+}
+
+/// What only the whole plan knows: chains, the target's platform and labels, the digest.
+fn finish(plan: &mut BuildPlan, inputs: &PlanInputs) {
+    plan.run_chains = chains::assign(&mut plan.stages);
+    let target = plan.target;
+    if let Some(stage) = plan.stages.iter_mut().find(|stage| stage.index == target) {
+        let config = &mut stage.config;
+        let wanted = inputs.platform.normalised();
+        let own = config.platform();
+        let is_other = (&own.os, &own.architecture) != (&wanted.os, &wanted.architecture);
+        config.os = wanted.os;
+        config.architecture = wanted.architecture;
+        config.variant = if wanted.variant.is_some() || is_other {
+            wanted.variant
+        } else {
+            own.variant
+        };
+        if wanted.os_version.is_some() || is_other {
+            config.os_version = wanted.os_version;
+        }
+        config.config.labels.extend(inputs.labels.clone());
+    }
+    plan.digest = digest(plan);
+}
+
+/// Reads the stages whose bases are known; asks for the images of the others.
+fn read_stages(session: &mut Session<'_>, reachable: &BTreeSet<usize>) -> Vec<StagePlan> {
+    let mut states: BTreeMap<usize, StageState> = BTreeMap::new();
+    let mut stages = Vec::new();
+    for &index in reachable {
+        let Some(beginning) = beginning(session, index, &states) else {
+            continue;
+        };
+        let Some(inherited) = beginning.inherited else {
+            session.want_literal_sources(index);
+            continue;
+        };
+        let from = &session.dockerfile.stages[index].from;
+        let place = session.place(from.span);
+        let on = match beginning.base {
+            Base::Scratch => None,
+            Base::Image(image) => Some(Dependency::Image(image)),
+            Base::Stage(stage) => Some(Dependency::Stage(stage)),
+        };
+        let mut needs: Vec<Edge> = Vec::new();
+        needs.extend(on.map(|on| Edge {
+            on,
+            reason: EdgeReason::From,
+            place: place.clone(),
+        }));
+        let is_numbered = matches!(beginning.base, Base::Image(_));
+        let platform = inherited.platform.clone();
+        let (state, steps, copies, total) =
+            StageReader::read(session, index, inherited.begin(), is_numbered);
+        needs.extend(copies);
+        stages.push(StagePlan {
+            index: StageIndex(index),
+            name: session.graph.heads[index].name.clone(),
+            place,
+            text: from.text.clone(),
+            base: beginning.base,
+            platform,
+            total,
+            steps,
+            config: state.config.clone(),
+            needs,
+            run_chain: None,
+        });
+        states.insert(index, state);
+    }
+    stages
+}
+
+/// What a stage begins with; nothing where its `FROM` is wrong, which was reported then.
+fn beginning(
+    session: &mut Session<'_>,
+    index: usize,
+    states: &BTreeMap<usize, StageState>,
+) -> Option<Beginning> {
+    let head = &session.graph.heads[index];
+    let target = session.inputs.platform.clone();
+    match head.base.as_ref()? {
+        BaseName::Scratch => {
+            let mut config = ImageConfig::scratch(&target);
+            config.config.working_dir = "/".to_owned();
+            Some(Beginning {
+                base: Base::Scratch,
+                inherited: Some(first_state(config, target)),
+            })
+        }
+        BaseName::Stage(stage) => Some(Beginning {
+            base: Base::Stage(StageIndex(*stage)),
+            inherited: states.get(stage).cloned(),
+        }),
+        BaseName::Image(image) => {
+            let platform = head.platform.clone().unwrap_or(target);
+            let from = &session.dockerfile.stages[index].from;
+            let place = (from.image.span, from.text.as_str());
+            let id = session.image(image, &platform, ImagePurpose::Base, index, place)?;
+            let config = session
+                .images
+                .resolved(id)
+                .map(|(_, config)| config.clone());
+            if let Some(config) = &config {
+                refuse_triggers(session, index, config);
+            }
+            Some(Beginning {
+                base: Base::Image(id),
+                inherited: config.map(|config| first_state(config, platform)),
+            })
+        }
+    }
+}
+
+fn first_state(config: ImageConfig, platform: Platform) -> StageState {
+    StageState {
+        config,
+        environment: Environment::default(),
+        arguments: Vec::new(),
+        platform,
+    }
+}
+
+/// `ONBUILD` instructions of a base image would have to be executed; leaving them out would build something else.
+fn refuse_triggers(session: &mut Session<'_>, index: usize, config: &ImageConfig) {
+    let Some(first) = config.config.on_build.first() else {
+        return;
+    };
+    let from = &session.dockerfile.stages[index].from;
+    let message = format!(
+        "the image {} has ONBUILD instructions, which are not supported yet",
+        from.image.value
+    );
+    let mut wrong = Diagnostic::error(Code::NotSupported, from.image.span, message)
+        .help(format!("the first is ONBUILD {first}"))
+        .within(&from.text);
+    wrong.stage = Some(session.graph.label(index));
+    session.diagnostics.push(wrong);
+}
+
+/// Refuses what is not carried out yet, in the stages that matter.
+fn refuse_unsupported(
+    dockerfile: &Dockerfile,
+    graph: &StageGraph<'_>,
+    reachable: &BTreeSet<usize>,
+    findings: &mut Vec<Diagnostic>,
+) {
+    for &index in reachable {
+        for instruction in &dockerfile.stages[index].instructions {
+            for mut refused in support::check(instruction) {
+                refused.stage = Some(graph.label(index));
+                findings.push(refused);
+            }
+        }
+    }
+}
+
+fn skipped(graph: &StageGraph<'_>, reachable: &BTreeSet<usize>) -> Vec<SkippedStage> {
+    (0..graph.heads.len())
+        .filter(|index| !reachable.contains(index))
+        .map(|index| SkippedStage {
+            index: StageIndex(index),
+            name: graph.heads[index].name.clone(),
+            reason: graph.why_skipped(index),
+        })
+        .collect()
+}
+
+fn stop_at_errors(findings: &[Diagnostic]) -> Result<(), Vec<Diagnostic>> {
+    if findings.iter().any(Diagnostic::is_error) {
+        return Err(sorted(findings.to_vec()));
+    }
+    Ok(())
+}
+
+fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    diagnostics
+}

@@ -1,0 +1,210 @@
+//! A plan as text: what `stagecraft-builder plan` shows, and what golden tests compare.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::image::PlannedImage;
+use crate::plan::{
+    Base, BuildPlan, CopySource, Dependency, EdgeReason, Operation, StageIndex, StagePlan, Step,
+};
+
+impl Display for BuildPlan {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "plan {}", self.digest)?;
+        if let Some(target) = self.target_stage() {
+            writeln!(
+                out,
+                "target {} for {}",
+                stage_name(target),
+                target.config.platform()
+            )?;
+        }
+        if let Some(epoch) = self.source_date_epoch {
+            writeln!(out, "times clamped to {epoch}")?;
+        }
+        writeln!(out, "run chains {}", self.run_chains)?;
+        if !self.images.is_empty() {
+            writeln!(out, "\nimages")?;
+        }
+        for image in &self.images {
+            writeln!(out, "  {}", pinned(image))?;
+        }
+        for stage in &self.stages {
+            writeln!(out)?;
+            self.stage_text(stage, out)?;
+        }
+        if !self.skipped.is_empty() {
+            writeln!(out, "\nskipped")?;
+        }
+        for stage in &self.skipped {
+            let name = stage.name.as_deref().unwrap_or("without a name");
+            writeln!(out, "  stage {} {name}: {}", stage.index.0, stage.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl BuildPlan {
+    fn stage_text(&self, stage: &StagePlan, out: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{}", stage_name(stage))?;
+        writeln!(out, "  line {}: {}", stage.place.line, stage.text)?;
+        match stage.base {
+            Base::Scratch => writeln!(out, "  begins with nothing")?,
+            Base::Image(id) => {
+                let image = self.image(id).map(pinned).unwrap_or_default();
+                writeln!(out, "  begins with {image}")?;
+            }
+            Base::Stage(index) => writeln!(out, "  begins with {}", self.name_of(index))?,
+        }
+        if let Some(chain) = stage.run_chain {
+            writeln!(out, "  run chain {chain}")?;
+        }
+        self.needed_by(stage, out)?;
+        for step in &stage.steps {
+            self.step_text(step, out)?;
+        }
+        writeln!(out, "  configuration {}", stage.config.platform())?;
+        for line in configuration(stage) {
+            writeln!(out, "    {line}")?;
+        }
+        Ok(())
+    }
+
+    /// The edges that lead to a stage: why it is built.
+    fn needed_by(&self, stage: &StagePlan, out: &mut Formatter<'_>) -> fmt::Result {
+        if stage.index == self.target {
+            writeln!(out, "  needed: it is the target")?;
+        }
+        for reader in &self.stages {
+            let edges = reader.needs.iter();
+            for edge in edges.filter(|edge| edge.on == Dependency::Stage(stage.index)) {
+                let what = match edge.reason {
+                    EdgeReason::From => "begins with it",
+                    EdgeReason::Copy { .. } => "copies from it",
+                };
+                let line = edge.place.line;
+                writeln!(out, "  needed: {} {what} (line {line})", stage_name(reader))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_text(&self, step: &Step, out: &mut Formatter<'_>) -> fmt::Result {
+        let number = match step.operation {
+            Operation::Metadata => "-".to_owned(),
+            _ => format!("{}/{}", step.number, step.total),
+        };
+        writeln!(out, "  {number} line {}: {}", step.place.line, step.text)?;
+        let layer = if step.history.empty_layer {
+            " (no layer)"
+        } else {
+            ""
+        };
+        writeln!(out, "    history {:?}{layer}", step.history.created_by)?;
+        match &step.operation {
+            Operation::Metadata => {}
+            Operation::Run(run) => {
+                writeln!(out, "    execute {:?}", run.arguments)?;
+                writeln!(
+                    out,
+                    "    in {:?} as {}",
+                    run.working_directory,
+                    owner(&run.user)
+                )?;
+                for line in &run.environment {
+                    writeln!(out, "    with {line:?}")?;
+                }
+            }
+            Operation::Copy(copy) => {
+                let from = match copy.from {
+                    CopySource::Context => "the context".to_owned(),
+                    CopySource::Stage(index) => self.name_of(index),
+                    CopySource::Image(id) => self.image(id).map(pinned).unwrap_or_default(),
+                };
+                writeln!(out, "    from {from}")?;
+                for source in &copy.sources {
+                    writeln!(out, "    copy {source:?}")?;
+                }
+                writeln!(out, "    to {:?}", copy.destination)?;
+                if let Some(chown) = &copy.chown {
+                    writeln!(out, "    owner {chown:?}")?;
+                }
+                if let Some(chmod) = &copy.chmod {
+                    writeln!(out, "    mode {chmod:?}")?;
+                }
+                if copy.is_add {
+                    writeln!(out, "    archives are unpacked")?;
+                }
+            }
+            Operation::WorkDirectory(directory) => {
+                let owner = owner(&directory.user);
+                writeln!(out, "    directory {:?} of {owner}", directory.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, index: StageIndex) -> String {
+        self.stage(index)
+            .map_or_else(|| format!("stage {}", index.0), stage_name)
+    }
+}
+
+fn stage_name(stage: &StagePlan) -> String {
+    match &stage.name {
+        Some(name) => format!("stage {} {name}", stage.index.0),
+        None => format!("stage {}", stage.index.0),
+    }
+}
+
+fn pinned(image: &PlannedImage) -> String {
+    let reference = image.reference.familiar();
+    let digest = if image.reference.digest() == Some(&image.digest) {
+        String::new()
+    } else {
+        format!(" = {}", image.digest)
+    };
+    format!("{reference} {}{digest}", image.platform)
+}
+
+fn owner(user: &str) -> String {
+    if user.is_empty() {
+        "root".to_owned()
+    } else {
+        format!("{user:?}")
+    }
+}
+
+/// The members of a configuration that are set, one a line.
+fn configuration(stage: &StagePlan) -> Vec<String> {
+    let mut lines: Vec<String> = stage
+        .config
+        .author
+        .iter()
+        .map(|author| format!("Author {author:?}"))
+        .collect();
+    let Ok(serde_json::Value::Object(members)) = serde_json::to_value(&stage.config.config) else {
+        return lines;
+    };
+    for (name, value) in members {
+        match value {
+            serde_json::Value::Array(items) if name == "Env" => {
+                lines.extend(items.iter().map(|item| format!("Env {item}")));
+            }
+            serde_json::Value::Object(items) if name == "Labels" => {
+                lines.extend(
+                    items
+                        .iter()
+                        .map(|(label, item)| format!("Label {label}={item}")),
+                );
+            }
+            serde_json::Value::Object(items)
+                if matches!(name.as_str(), "Volumes" | "ExposedPorts") =>
+            {
+                let keys: Vec<&str> = items.keys().map(String::as_str).collect();
+                lines.push(format!("{name} {}", keys.join(" ")));
+            }
+            value => lines.push(format!("{name} {value}")),
+        }
+    }
+    lines
+}

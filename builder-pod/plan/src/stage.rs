@@ -1,0 +1,533 @@
+//! One stage from its base to its last instruction: variables expanded, paths joined, configuration built up.
+//!
+//! Semantics and the words of history entries are those of BuildKit's frontend (`dockerfile2llb`).
+//! Invariant: an instruction sees one environment, that before it. (`ARG` with several names sees its own.)
+
+use std::collections::BTreeSet;
+
+use stagecraft_dockerfile::{
+    ArgDeclaration, Code, Command, CopyInstruction, Diagnostic, Dockerfile, Instruction, Kind,
+    RunInstruction, Span, Spanned, WordError, expand, expand_words, nearest,
+};
+use stagecraft_image::{ImageConfig, Platform, Reference};
+
+use crate::environment::{Environment, name_and_value};
+use crate::graph::{SourceName, StageGraph};
+use crate::image::{ImageId, ImagePurpose, ImageRequest};
+use crate::images::Images;
+use crate::inputs::{EPOCH_NAME, GlobalArguments, PlanInputs, word_error};
+use crate::path;
+use crate::plan::{
+    Copy, CopySource, Dependency, Edge, EdgeReason, HistoryTemplate, Operation, Place, Run, Step,
+    WorkDirectory,
+};
+
+/// Where programs are looked for if an image does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Arguments that are no variables: BuildKit reads them itself.
+const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
+
+/// What a stage hands on to one that begins with it.
+#[derive(Clone, Debug)]
+pub(crate) struct StageState {
+    pub(crate) config: ImageConfig,
+    pub(crate) environment: Environment,
+    /// Every `ARG` so far with its value, in order, repetitions included.
+    pub(crate) arguments: Vec<(String, Option<String>)>,
+    pub(crate) platform: Platform,
+}
+
+/// What evaluating stages reads and adds to.
+pub(crate) struct Session<'a> {
+    pub(crate) dockerfile: &'a Dockerfile,
+    pub(crate) inputs: &'a PlanInputs,
+    pub(crate) arguments: &'a GlobalArguments,
+    pub(crate) graph: &'a StageGraph<'a>,
+    pub(crate) images: &'a mut Images,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Stages that a `--from` with a variable names.
+    pub(crate) found: BTreeSet<usize>,
+}
+
+/// A stage while its instructions are read.
+pub(crate) struct StageReader<'s, 'a> {
+    pub(crate) session: &'s mut Session<'a>,
+    pub(crate) index: usize,
+    pub(crate) state: StageState,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) needs: Vec<Edge>,
+    /// Whether a `CMD` stood in this stage: then `ENTRYPOINT` does not clear it.
+    pub(crate) has_cmd: bool,
+    number: u32,
+    total: u32,
+    /// The instruction that is read.
+    instruction: &'a Instruction,
+}
+
+/// What an instruction does and its history entry.
+pub(crate) type Outcome = (Operation, HistoryTemplate);
+
+/// What became of a `--from`.
+enum Source {
+    Context,
+    From(Dependency),
+}
+
+impl StageState {
+    /// The state before a stage's first instruction, from what its base hands on.
+    pub(crate) fn begin(mut self) -> Self {
+        self.config.created = None;
+        let config = &mut self.config.config;
+        let has_path = config
+            .env
+            .iter()
+            .any(|line| name_and_value(line).0 == "PATH");
+        if !has_path {
+            config.env.push(format!("PATH={DEFAULT_PATH}"));
+        }
+        // An argument of the base stage that hid a variable of the image stops doing so here.
+        for line in &config.env {
+            let (name, value) = name_and_value(line);
+            self.environment.set(name, value);
+        }
+        if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+            config.working_dir = path::working_directory("/", &config.working_dir);
+        }
+        self
+    }
+
+    fn working_directory(&self) -> String {
+        path::clean(&self.config.config.working_dir)
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn place(&self, span: Span) -> Place {
+        Place {
+            file: self.inputs.file.clone(),
+            line: span.line,
+            column: span.column,
+            start: span.start,
+            end: span.end,
+        }
+    }
+
+    /// The id of an image that a text names; the text's errors are reported.
+    pub(crate) fn image(
+        &mut self,
+        text: &str,
+        platform: &Platform,
+        purpose: ImagePurpose,
+        reader: usize,
+        (span, instruction): (Span, &str),
+    ) -> Option<ImageId> {
+        let stage = self.graph.label(reader);
+        let reference: Reference = match text.parse() {
+            Ok(reference) => reference,
+            Err(error) => {
+                let message = match std::error::Error::source(&error) {
+                    Some(source) => format!("{text:?} names no image: {error}: {source}"),
+                    None => format!("{text:?} names no image: {error}"),
+                };
+                let mut wrong =
+                    Diagnostic::error(Code::BadReference, span, message).within(instruction);
+                wrong.help = self.hint(text, purpose, reader);
+                wrong.stage = Some(stage);
+                self.diagnostics.push(wrong);
+                return None;
+            }
+        };
+        let place = self.place(span);
+        let hint = self.hint(text, purpose, reader);
+        Some(
+            self.images
+                .want(&reference, platform, purpose, |id| ImageRequest {
+                    id,
+                    reference: reference.clone(),
+                    platform: platform.clone(),
+                    purpose,
+                    place,
+                    stage,
+                    instruction: instruction.to_owned(),
+                    hint,
+                }),
+        )
+    }
+
+    fn hint(&self, text: &str, purpose: ImagePurpose, reader: usize) -> Option<String> {
+        match purpose {
+            ImagePurpose::Base => self.graph.base_hint(text, reader),
+            ImagePurpose::CopySource => self.graph.source_hint(text, reader),
+        }
+    }
+
+    /// Asks for the images that a stage copies from, before its base is known.
+    pub(crate) fn want_literal_sources(&mut self, index: usize) {
+        for (instruction, value, span) in self.graph.literal_sources(index) {
+            if let Ok(SourceName::Image(image)) = self.graph.source(value, index)
+                && !image.is_empty()
+                && image != "scratch"
+            {
+                let place = (span, instruction.text.as_str());
+                let platform = self.inputs.platform.clone();
+                self.image(&image, &platform, ImagePurpose::CopySource, index, place);
+            }
+        }
+    }
+}
+
+impl<'s, 'a> StageReader<'s, 'a> {
+    /// Reads a stage's instructions. `from_is_numbered`: its `FROM` names an image and counts as a step.
+    pub(crate) fn read(
+        session: &'s mut Session<'a>,
+        index: usize,
+        state: StageState,
+        from_is_numbered: bool,
+    ) -> (StageState, Vec<Step>, Vec<Edge>, u32) {
+        let instructions = &session.dockerfile.stages[index].instructions;
+        let numbered = instructions
+            .iter()
+            .filter(|one| is_numbered(&one.kind))
+            .count();
+        let first = u32::from(from_is_numbered);
+        let total = first + u32::try_from(numbered).unwrap_or(u32::MAX);
+        let Some(instruction) = instructions.first() else {
+            return (state, Vec::new(), Vec::new(), total);
+        };
+        let mut reader = Self {
+            session,
+            index,
+            state,
+            steps: Vec::new(),
+            needs: Vec::new(),
+            has_cmd: false,
+            number: first,
+            total,
+            instruction,
+        };
+        for instruction in instructions {
+            reader.instruction = instruction;
+            reader.number += u32::from(is_numbered(&instruction.kind));
+            let Some((operation, history)) = reader.instruction(&instruction.kind) else {
+                continue;
+            };
+            let step = Step {
+                number: reader.number,
+                total,
+                place: reader.session.place(instruction.span),
+                text: instruction.text.clone(),
+                history,
+                operation,
+            };
+            reader.steps.push(step);
+        }
+        (reader.state, reader.steps, reader.needs, total)
+    }
+
+    /// What an instruction does; nothing where it is wrong, which was reported then.
+    fn instruction(&mut self, kind: &'a Kind) -> Option<Outcome> {
+        match kind {
+            Kind::Add(add) => self.copy(add, true),
+            Kind::Arg(declarations) => Some(self.arg(declarations)),
+            Kind::Copy(copy) => self.copy(copy, false),
+            Kind::Run(run) => Some(self.run(run)),
+            Kind::WorkDirectory(path) => self.work_directory(path),
+            kind => self.metadata(kind),
+        }
+    }
+
+    // What instructions share.
+
+    /// Reports something about the instruction that is read.
+    pub(crate) fn report(&mut self, mut diagnostic: Diagnostic) {
+        diagnostic.stage = Some(self.session.graph.label(self.index));
+        let diagnostic = diagnostic.within(&self.instruction.text);
+        self.session.diagnostics.push(diagnostic);
+    }
+
+    pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.report(Diagnostic::error(code, span, message));
+    }
+
+    /// Expands a word; nothing where it cannot be, which is reported.
+    pub(crate) fn expand(&mut self, word: &Spanned<String>) -> Option<String> {
+        let lookup = |name: &str| self.state.environment.get(name).map(str::to_owned);
+        let expanded = expand(&word.value, self.session.dockerfile.escape, &lookup);
+        let expansion = self.expanded(expanded, word.span)?;
+        self.warn_of_unset(&expansion.unset, word.span);
+        Some(expansion.text)
+    }
+
+    /// Expands a word that may become several.
+    pub(crate) fn expand_words(&mut self, word: &Spanned<String>) -> Option<Vec<String>> {
+        let lookup = |name: &str| self.state.environment.get(name).map(str::to_owned);
+        let expanded = expand_words(&word.value, self.session.dockerfile.escape, &lookup);
+        let (words, unset) = self.expanded(expanded, word.span)?;
+        self.warn_of_unset(&unset, word.span);
+        Some(words)
+    }
+
+    /// Expands every word, reporting all that is wrong.
+    pub(crate) fn expand_all(&mut self, words: &[Spanned<String>]) -> Option<Vec<String>> {
+        let expanded: Vec<Option<String>> = words.iter().map(|word| self.expand(word)).collect();
+        expanded.into_iter().collect()
+    }
+
+    fn expanded<T>(&mut self, result: Result<T, WordError>, span: Span) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.report(word_error(&error, span));
+                None
+            }
+        }
+    }
+
+    fn warn_of_unset(&mut self, unset: &[String], span: Span) {
+        for name in unset {
+            let is_declared = self.state.arguments.iter().any(|(known, _)| known == name);
+            if is_declared || NO_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let message = format!("the variable {name} is not set");
+            let warning = Diagnostic::warning(Code::UndefinedVariable, span, message);
+            let warning = if self.session.arguments.values.get(name).is_some() {
+                warning.help(format!(
+                    "an ARG before the first FROM is seen in FROM only: declare ARG {name} in this stage too"
+                ))
+            } else if self.session.arguments.build_args.contains_key(name) {
+                warning.help(format!(
+                    "declare the build argument with ARG {name} in this stage"
+                ))
+            } else {
+                match nearest(name, self.state.environment.names()) {
+                    Some(meant) => warning.help(format!("did you mean {meant}?")),
+                    None => warning,
+                }
+            };
+            self.report(warning);
+        }
+    }
+
+    /// The words of a command: those of exec form, or the shell with the text.
+    pub(crate) fn command(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.clone(),
+            Command::Shell(text) => {
+                let configured = self.state.config.config.shell.clone();
+                let mut words = configured
+                    .filter(|shell| !shell.is_empty())
+                    .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+                words.push(text.clone());
+                words
+            }
+        }
+    }
+
+    // Instructions with more to them than configuration.
+
+    fn arg(&mut self, declarations: &[ArgDeclaration]) -> Outcome {
+        let mut words = vec!["ARG".to_owned()];
+        for declaration in declarations {
+            let name = &declaration.name.value;
+            let given = self.session.arguments.build_args.get(name).cloned();
+            let value = match (&declaration.default, given) {
+                (_, Some(given)) => Some(given),
+                (Some(default), None) => self.expand(default),
+                (None, None) => self.session.arguments.values.get(name).map(str::to_owned),
+            };
+            match &value {
+                Some(value) => {
+                    if !NO_VARIABLES.contains(&name.as_str()) {
+                        self.state.environment.set(name, value.as_str());
+                    }
+                    words.push(format!("{name}={value}"));
+                }
+                None => words.push(name.clone()),
+            }
+            self.state.arguments.push((name.clone(), value));
+        }
+        metadata(words.join(" "))
+    }
+
+    fn run(&mut self, run: &RunInstruction) -> Outcome {
+        let arguments = self.command(&run.command);
+        let created_by = format!("RUN {} # buildkit", self.run_text(&arguments));
+        let mut environment = self.state.environment.clone();
+        for (name, value) in &self.session.arguments.proxies {
+            environment.set_default(name, value);
+        }
+        if let Some(epoch) = self.session.inputs.source_date_epoch {
+            environment.set_default(EPOCH_NAME, &epoch.to_string());
+        }
+        let operation = Operation::Run(Run {
+            arguments,
+            environment: environment.lines(),
+            working_directory: self.state.working_directory(),
+            user: self.state.config.config.user.clone(),
+        });
+        (operation, HistoryTemplate::new(created_by, false))
+    }
+
+    /// `|2 A=x B=y /bin/sh -c cmd`: the stage's arguments, then the command.
+    fn run_text(&self, arguments: &[String]) -> String {
+        let mut given: Vec<(&str, String)> = Vec::new();
+        for (name, value) in &self.state.arguments {
+            let current = self.state.environment.get(name).map(str::to_owned);
+            let value = current.or_else(|| value.clone()).unwrap_or_default();
+            match given.iter_mut().find(|(known, _)| known == name) {
+                Some(found) => found.1 = value,
+                None => given.push((name, value)),
+            }
+        }
+        let mut words = Vec::new();
+        if !given.is_empty() {
+            words.push(format!("|{}", given.len()));
+            words.extend(given.iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        words.extend_from_slice(arguments);
+        words.join(" ")
+    }
+
+    fn copy(&mut self, copy: &'a CopyInstruction, is_add: bool) -> Option<Outcome> {
+        let source = self.source(copy);
+        let sources = self.expand_all(&copy.sources);
+        let destination = self.expand(&copy.destination);
+        let chown = self.flag(copy, "chown");
+        let chmod = self.flag(copy, "chmod");
+        let (source, sources, destination) = (source?, sources?, destination?);
+        let (chown, chmod) = (chown?, chmod?);
+        for (source, word) in sources.iter().zip(&copy.sources) {
+            self.refuse_remote(source, word.span, is_add);
+        }
+        let from = match source {
+            Source::Context => CopySource::Context,
+            Source::From(on) => {
+                let reason = EdgeReason::Copy { step: self.number };
+                let place = self.session.place(self.instruction.span);
+                self.needs.push(Edge { on, reason, place });
+                match on {
+                    Dependency::Stage(stage) => CopySource::Stage(stage),
+                    Dependency::Image(image) => CopySource::Image(image),
+                }
+            }
+        };
+        let mut words = vec![if is_add { "ADD" } else { "COPY" }.to_owned()];
+        words.extend(chown.as_ref().map(|owner| format!("--chown={owner}")));
+        words.extend(chmod.as_ref().map(|mode| format!("--chmod={mode}")));
+        words.extend(sources.iter().cloned());
+        words.push(destination.clone());
+        let operation = Operation::Copy(Copy {
+            from,
+            sources,
+            destination: path::destination(&self.state.working_directory(), &destination),
+            chown,
+            chmod,
+            is_add,
+        });
+        let created_by = format!("{} # buildkit", words.join(" "));
+        Some((operation, HistoryTemplate::new(created_by, false)))
+    }
+
+    /// An optional flag, expanded; an empty one is none. The outer nothing is an error.
+    fn flag(&mut self, copy: &CopyInstruction, name: &str) -> Option<Option<String>> {
+        let Some(flag) = copy.flag(name) else {
+            return Some(None);
+        };
+        let word = Spanned {
+            value: flag.value.clone().unwrap_or_default(),
+            span: flag.span,
+        };
+        let value = self.expand(&word)?;
+        Some(Some(value).filter(|value| !value.is_empty()))
+    }
+
+    /// What `--from` names. A variable in it counts, unlike in BuildKit.
+    fn source(&mut self, copy: &CopyInstruction) -> Option<Source> {
+        let Some(flag) = copy.flag("from") else {
+            return Some(Source::Context);
+        };
+        let span = flag.span;
+        let Some(value) = self.flag(copy, "from")? else {
+            self.error(
+                Code::BadReference,
+                span,
+                "--from names neither a stage nor an image",
+            );
+            return None;
+        };
+        match self.session.graph.source(&value, self.index) {
+            Ok(SourceName::Stage(stage)) => {
+                self.session.found.insert(stage);
+                let index = crate::plan::StageIndex(stage);
+                Some(Source::From(Dependency::Stage(index)))
+            }
+            Ok(SourceName::Image(image)) if image == "scratch" => {
+                let message = "scratch has no files: nothing can be copied from it";
+                self.error(Code::BadReference, span, message);
+                None
+            }
+            Ok(SourceName::Image(image)) => {
+                let platform = self.session.inputs.platform.clone();
+                let place = (span, self.instruction.text.as_str());
+                let purpose = ImagePurpose::CopySource;
+                let id = self
+                    .session
+                    .image(&image, &platform, purpose, self.index, place)?;
+                Some(Source::From(Dependency::Image(id)))
+            }
+            Err(bad) => {
+                let text = &self.instruction.text;
+                let wrong = self.session.graph.source_error(bad, self.index, span, text);
+                self.session.diagnostics.push(wrong);
+                None
+            }
+        }
+    }
+
+    /// A source that is fetched: COPY never does, and ADD does not yet. (A variable may have hidden it before.)
+    fn refuse_remote(&mut self, source: &str, span: Span, is_add: bool) {
+        const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
+        if !SCHEMES.iter().any(|scheme| source.starts_with(scheme)) {
+            return;
+        }
+        if is_add {
+            let message = "ADD of a URL or git repository is not supported yet";
+            self.error(Code::NotSupported, span, message);
+        } else {
+            self.error(
+                Code::BadValue,
+                span,
+                "COPY reads files only, it fetches no URL",
+            );
+        }
+    }
+
+    fn work_directory(&mut self, written: &Spanned<String>) -> Option<Outcome> {
+        let expanded = self.expand(written)?;
+        let config = &mut self.state.config.config;
+        config.working_dir = path::working_directory(&config.working_dir, &expanded);
+        let created_by = format!("WORKDIR {}", config.working_dir);
+        let path = path::clean(&config.working_dir);
+        if path == "/" {
+            return Some(metadata(created_by));
+        }
+        let user = config.user.clone();
+        let operation = Operation::WorkDirectory(WorkDirectory { path, user });
+        Some((operation, HistoryTemplate::new(created_by, false)))
+    }
+}
+
+/// A step that changes the configuration only.
+pub(crate) fn metadata(created_by: String) -> Outcome {
+    (Operation::Metadata, HistoryTemplate::new(created_by, true))
+}
+
+/// Whether an instruction counts as a step in progress.
+fn is_numbered(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) | Kind::WorkDirectory(_)
+    )
+}
