@@ -1,0 +1,9 @@
+//! Version v1alpha1 of the object.
+
+mod limits;
+mod spec;
+mod status;
+
+pub use limits::*;
+pub use spec::*;
+pub use status::*;
