@@ -7,7 +7,8 @@
 use serde::Serialize;
 use stagecraft_image::{Digest, ImageConfig, Platform};
 
-use crate::plan::{Base, BuildPlan, CopySource, Operation, StageIndex};
+use crate::image::ImageId;
+use crate::plan::{Base, BuildPlan, CopySource, Dependency, Operation, StageIndex};
 
 /// Version of the canonical form.
 const SCHEMA: u32 = 1;
@@ -36,17 +37,65 @@ struct CanonicalStep<'a> {
     operation: Operation,
 }
 
-/// The digest of a plan (whatever its own `digest` says).
-pub(crate) fn digest(plan: &BuildPlan) -> Digest {
-    let position = |index: StageIndex| {
-        let found = plan.stages.iter().position(|stage| stage.index == index);
+/// Ids as positions: of stages among the reachable ones, of images in the order in which stages need them.
+struct Positions<'a> {
+    plan: &'a BuildPlan,
+    images: Vec<ImageId>,
+}
+
+impl<'a> Positions<'a> {
+    fn new(plan: &'a BuildPlan) -> Self {
+        let mut images = Vec::new();
+        for edge in plan.stages.iter().flat_map(|stage| &stage.needs) {
+            if let Dependency::Image(id) = edge.on
+                && !images.contains(&id)
+            {
+                images.push(id);
+            }
+        }
+        Self { plan, images }
+    }
+
+    fn stage(&self, index: StageIndex) -> StageIndex {
+        let found = self
+            .plan
+            .stages
+            .iter()
+            .position(|stage| stage.index == index);
         StageIndex(found.unwrap_or(usize::MAX))
-    };
+    }
+
+    fn image(&self, id: ImageId) -> ImageId {
+        let found = self.images.iter().position(|known| *known == id);
+        ImageId(found.unwrap_or(usize::MAX))
+    }
+
+    fn base(&self, base: Base) -> Base {
+        match base {
+            Base::Scratch => Base::Scratch,
+            Base::Image(id) => Base::Image(self.image(id)),
+            Base::Stage(index) => Base::Stage(self.stage(index)),
+        }
+    }
+
+    fn operation(&self, operation: &Operation) -> Operation {
+        let mut operation = operation.clone();
+        if let Operation::Copy(copy) = &mut operation {
+            copy.from = match copy.from {
+                CopySource::Context => CopySource::Context,
+                CopySource::Image(id) => CopySource::Image(self.image(id)),
+                CopySource::Stage(index) => CopySource::Stage(self.stage(index)),
+            };
+        }
+        operation
+    }
+}
+
+/// The digest of a plan, whatever its own `digest` says.
+pub(crate) fn digest(plan: &BuildPlan) -> Digest {
+    let positions = Positions::new(plan);
     let stages = plan.stages.iter().map(|stage| CanonicalStage {
-        base: match stage.base {
-            Base::Stage(index) => Base::Stage(position(index)),
-            base => base,
-        },
+        base: positions.base(stage.base),
         platform: &stage.platform,
         steps: stage
             .steps
@@ -54,15 +103,16 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
             .map(|step| CanonicalStep {
                 created_by: &step.history.created_by,
                 empty_layer: step.history.empty_layer,
-                operation: canonical_operation(&step.operation, position),
+                operation: positions.operation(&step.operation),
             })
             .collect(),
         config: &stage.config,
     });
+    let images = positions.images.iter().filter_map(|id| plan.image(*id));
     let canonical = CanonicalPlan {
         schema: SCHEMA,
         epoch: plan.source_date_epoch,
-        images: plan.images.iter().map(|image| &image.digest).collect(),
+        images: images.map(|image| &image.digest).collect(),
         target: plan
             .stages
             .iter()
@@ -71,17 +121,4 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
     };
     // Writing cannot fail: every key is a text.
     Digest::of(serde_json::to_vec(&canonical).unwrap_or_default())
-}
-
-fn canonical_operation(
-    operation: &Operation,
-    position: impl Fn(StageIndex) -> StageIndex,
-) -> Operation {
-    let mut operation = operation.clone();
-    if let Operation::Copy(copy) = &mut operation
-        && let CopySource::Stage(index) = copy.from
-    {
-        copy.from = CopySource::Stage(position(index));
-    }
-    operation
 }

@@ -81,26 +81,20 @@ impl<'a> StageGraph<'a> {
                     return None;
                 }
             };
-            let unset = expansion.unset.join(", ");
             if expansion.text.is_empty() {
                 let message = format!("{what} {:?} is empty", word.value);
-                let wrong = Diagnostic::error(Code::BadReference, word.span, message);
-                diagnostics.push(match unset.as_str() {
-                    "" => wrong,
-                    _ => wrong.help(format!(
-                        "nothing sets {unset}: declare it with ARG before the first FROM, with a default or \
-                         a build argument"
-                    )),
-                });
+                let mut wrong = Diagnostic::error(Code::BadReference, word.span, message);
+                wrong.help = expansion
+                    .unset
+                    .first()
+                    .map(|name| unset_help(name, arguments));
+                diagnostics.push(wrong);
                 return None;
             }
             for name in &expansion.unset {
                 let message = format!("the variable {name} is not set");
                 let warning = Diagnostic::warning(Code::UndefinedVariable, word.span, message);
-                diagnostics.push(match nearest(name, arguments.values.names()) {
-                    Some(meant) => warning.help(format!("did you mean {meant}?")),
-                    None => warning.help("only an ARG before the first FROM is seen in FROM"),
-                });
+                diagnostics.push(warning.help(unset_help(name, arguments)));
             }
             Some(expansion.text)
         };
@@ -384,6 +378,19 @@ impl<'a> StageGraph<'a> {
                 "only stages that are skipped need it: {}",
                 readers.join(", ")
             ),
+        }
+    }
+}
+
+/// How a variable that `FROM` uses gets a value.
+fn unset_help(name: &str, arguments: &GlobalArguments) -> String {
+    if arguments.declared.contains(name) {
+        return format!("ARG {name} has no default: give the build argument {name}");
+    }
+    match nearest(name, arguments.values.names()) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => {
+            format!("FROM sees what is declared before the first FROM only: add ARG {name} there")
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct PlanInputs {
 pub(crate) struct GlobalArguments {
     /// Automatic platform arguments, then those declared before the first `FROM`.
     pub(crate) values: Environment,
+    /// Names declared before the first `FROM`, with a value or without.
+    pub(crate) declared: BTreeSet<String>,
     /// Build arguments with the request's epoch among them.
     pub(crate) build_args: BTreeMap<String, String>,
     /// Seconds since 1970 that times are clamped to.
@@ -64,6 +66,7 @@ impl GlobalArguments {
         }
         let mut arguments = Self {
             values: automatic(dockerfile, inputs, &build_args),
+            declared: BTreeSet::new(),
             proxies: proxies(&build_args),
             build_args,
             epoch: inputs.source_date_epoch,
@@ -90,6 +93,7 @@ impl GlobalArguments {
                         }
                     }
                 };
+                arguments.declared.insert(name.to_owned());
                 if let Some(value) = value {
                     arguments.values.set(name, value);
                 }

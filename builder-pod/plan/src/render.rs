@@ -197,11 +197,11 @@ fn configuration(stage: &StagePlan) -> Vec<String> {
                         .map(|(label, item)| format!("Label {label}={item}")),
                 );
             }
-            serde_json::Value::Object(items)
-                if matches!(name.as_str(), "Volumes" | "ExposedPorts") =>
-            {
-                let keys: Vec<&str> = items.keys().map(String::as_str).collect();
-                lines.push(format!("{name} {}", keys.join(" ")));
+            serde_json::Value::Object(items) if name == "Volumes" => {
+                lines.extend(items.keys().map(|path| format!("Volume {path:?}")));
+            }
+            serde_json::Value::Object(items) if name == "ExposedPorts" => {
+                lines.extend(items.keys().map(|port| format!("ExposedPort {port}")));
             }
             value => lines.push(format!("{name} {value}")),
         }

@@ -60,7 +60,6 @@ pub(crate) struct StageReader<'s, 'a> {
     /// Whether a `CMD` stood in this stage: then `ENTRYPOINT` does not clear it.
     pub(crate) has_cmd: bool,
     number: u32,
-    total: u32,
     /// The instruction that is read.
     instruction: &'a Instruction,
 }
@@ -203,7 +202,6 @@ impl<'s, 'a> StageReader<'s, 'a> {
             needs: Vec::new(),
             has_cmd: false,
             number: first,
-            total,
             instruction,
         };
         for instruction in instructions {
