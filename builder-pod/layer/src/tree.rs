@@ -180,7 +180,10 @@ impl FsTree {
     /// Puts `node` at `path` and returns what stood there. Nothing below `path` is touched when a directory
     /// replaces a directory; else it is removed. Parents are the caller's business, see
     /// [`Self::missing_parents`]. A root that is no directory is not accepted.
-    pub fn insert(&mut self, path: &[u8], node: Node) -> Option<Node> {
+    pub fn insert(&mut self, path: &[u8], mut node: Node) -> Option<Node> {
+        if node.symlink_target().is_some() {
+            node.mode = 0o777;
+        }
         if let Some(group) = node.link_group {
             self.next_link_group = self.next_link_group.max(group.saturating_add(1));
         }
