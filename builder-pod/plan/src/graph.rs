@@ -149,12 +149,12 @@ impl<'a> StageGraph<'a> {
     }
 
     /// The stage to build.
-    pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize, Diagnostic> {
+    pub(crate) fn target(&self, wanted: Option<&str>) -> Result<usize, Box<Diagnostic>> {
         let last = self.heads.len().checked_sub(1);
         let place = first_place(self.dockerfile);
         let Some(last) = last else {
             let message = "the file has no FROM";
-            return Err(Diagnostic::error(Code::NoFrom, place, message));
+            return Err(Box::new(Diagnostic::error(Code::NoFrom, place, message)));
         };
         let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
             return Ok(last);
@@ -172,7 +172,9 @@ impl<'a> StageGraph<'a> {
             Some(meant) => format!("did you mean {meant:?}? {list}"),
             None => list,
         };
-        Err(Diagnostic::error(Code::UnknownTarget, place, message).help(help))
+        Err(Box::new(
+            Diagnostic::error(Code::UnknownTarget, place, message).help(help),
+        ))
     }
 
     /// What a `--from` of a stage names: an index, a name in any case, or else an image.
@@ -182,6 +184,17 @@ impl<'a> StageGraph<'a> {
             message,
             help,
         };
+        match value {
+            "" => {
+                let message = "--from names neither a stage nor an image".to_owned();
+                return Err(bad(Code::BadReference, message, None));
+            }
+            "scratch" if self.last(value).is_none() => {
+                let message = "scratch has no files: nothing can be copied from it".to_owned();
+                return Err(bad(Code::BadReference, message, None));
+            }
+            _ => {}
+        }
         let found = match value.parse::<i64>() {
             Ok(index) => match usize::try_from(index)
                 .ok()
@@ -281,14 +294,18 @@ impl<'a> StageGraph<'a> {
         &self,
         index: usize,
     ) -> impl Iterator<Item = (&'a Instruction, &'a str, Span)> {
-        let escape = self.dockerfile.escape;
         let instructions = self.dockerfile.stages[index].instructions.iter();
         instructions.filter_map(move |instruction| {
             let flag = copy_of(&instruction.kind)?.flag("from")?;
             let value = flag.value.as_deref().unwrap_or_default();
-            let is_literal = !value.contains(['$', '\'', '"', escape]);
-            is_literal.then_some((instruction, value, flag.span))
+            self.is_literal(value)
+                .then_some((instruction, value, flag.span))
         })
+    }
+
+    /// Whether a flag's value has nothing to expand: what it names is known, and checked, from the start.
+    pub(crate) fn is_literal(&self, value: &str) -> bool {
+        !value.contains(['$', '\'', '"', self.dockerfile.escape])
     }
 
     /// Reports sources that do not exist, circles, and stages that are used too early.

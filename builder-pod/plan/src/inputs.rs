@@ -174,15 +174,14 @@ fn declared(dockerfile: &Dockerfile) -> BTreeSet<&str> {
         .stages
         .iter()
         .flat_map(|stage| &stage.instructions);
-    let names = |kind| match kind {
-        &Kind::Arg(ref declarations) => declarations.as_slice(),
-        _ => &[],
-    };
     dockerfile
         .arguments
         .iter()
         .chain(stages)
-        .flat_map(|instruction| names(&instruction.kind))
+        .flat_map(|instruction| match &instruction.kind {
+            Kind::Arg(declarations) => declarations.as_slice(),
+            _ => &[],
+        })
         .map(|declaration| declaration.name.value.as_str())
         .collect()
 }

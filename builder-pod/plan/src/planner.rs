@@ -76,7 +76,7 @@ impl<'a> Planner<'a> {
         let target = match graph.target(inputs.target.as_deref()) {
             Ok(target) => target,
             Err(wrong) => {
-                diagnostics.push(wrong);
+                diagnostics.push(*wrong);
                 return Err(sorted(diagnostics));
             }
         };
@@ -85,7 +85,6 @@ impl<'a> Planner<'a> {
             let mut findings = diagnostics.clone();
             let reachable = graph.reachable(&seeds, &mut findings);
             refuse_unsupported(dockerfile, &graph, &reachable, &mut findings);
-            stop_at_errors(&findings)?;
             let mut session = Session {
                 dockerfile,
                 inputs,

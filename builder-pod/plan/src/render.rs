@@ -26,7 +26,12 @@ impl Display for BuildPlan {
             writeln!(out, "\nimages")?;
         }
         for image in &self.images {
-            writeln!(out, "  {}", pinned(image))?;
+            let use_of = if image.is_base {
+                ""
+            } else {
+                " (files are copied out of it)"
+            };
+            writeln!(out, "  {}{use_of}", pinned(image))?;
         }
         for stage in &self.stages {
             writeln!(out)?;

@@ -164,10 +164,7 @@ impl<'a> Session<'a> {
     /// Asks for the images that a stage copies from, before its base is known.
     pub(crate) fn want_literal_sources(&mut self, index: usize) {
         for (instruction, value, span) in self.graph.literal_sources(index) {
-            if let Ok(SourceName::Image(image)) = self.graph.source(value, index)
-                && !image.is_empty()
-                && image != "scratch"
-            {
+            if let Ok(SourceName::Image(image)) = self.graph.source(value, index) {
                 let place = (span, instruction.text.as_str());
                 let platform = self.inputs.platform.clone();
                 self.image(&image, &platform, ImagePurpose::CopySource, index, place);
@@ -397,7 +394,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
         let (source, sources, destination) = (source?, sources?, destination?);
         let (chown, chmod) = (chown?, chmod?);
         for (source, word) in sources.iter().zip(&copy.sources) {
-            self.refuse_remote(source, word.span, is_add);
+            self.refuse_remote(source, word, is_add);
         }
         let from = match source {
             Source::Context => CopySource::Context,
@@ -447,24 +444,12 @@ impl<'s, 'a> StageReader<'s, 'a> {
             return Some(Source::Context);
         };
         let span = flag.span;
-        let Some(value) = self.flag(copy, "from")? else {
-            self.error(
-                Code::BadReference,
-                span,
-                "--from names neither a stage nor an image",
-            );
-            return None;
-        };
+        let value = self.flag(copy, "from")?.unwrap_or_default();
         match self.session.graph.source(&value, self.index) {
             Ok(SourceName::Stage(stage)) => {
                 self.session.found.insert(stage);
                 let index = crate::plan::StageIndex(stage);
                 Some(Source::From(Dependency::Stage(index)))
-            }
-            Ok(SourceName::Image(image)) if image == "scratch" => {
-                let message = "scratch has no files: nothing can be copied from it";
-                self.error(Code::BadReference, span, message);
-                None
             }
             Ok(SourceName::Image(image)) => {
                 let platform = self.session.inputs.platform.clone();
@@ -476,29 +461,28 @@ impl<'s, 'a> StageReader<'s, 'a> {
                 Some(Source::From(Dependency::Image(id)))
             }
             Err(bad) => {
-                let text = &self.instruction.text;
-                let wrong = self.session.graph.source_error(bad, self.index, span, text);
-                self.session.diagnostics.push(wrong);
+                let written = flag.value.as_deref().unwrap_or_default();
+                if !self.session.graph.is_literal(written) {
+                    let text = &self.instruction.text;
+                    let wrong = self.session.graph.source_error(bad, self.index, span, text);
+                    self.session.diagnostics.push(wrong);
+                }
                 None
             }
         }
     }
 
-    /// A source that is fetched: COPY never does, and ADD does not yet. (A variable may have hidden it before.)
-    fn refuse_remote(&mut self, source: &str, span: Span, is_add: bool) {
-        const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
-        if !SCHEMES.iter().any(|scheme| source.starts_with(scheme)) {
+    /// A source that is fetched: COPY never does, and ADD does not yet, as was said where no variable hid it.
+    fn refuse_remote(&mut self, source: &str, written: &Spanned<String>, is_add: bool) {
+        if !is_remote(source) {
             return;
         }
-        if is_add {
+        if !is_add {
+            let message = "COPY reads files only, it fetches no URL";
+            self.error(Code::BadValue, written.span, message);
+        } else if !is_remote(&written.value) {
             let message = "ADD of a URL or git repository is not supported yet";
-            self.error(Code::NotSupported, span, message);
-        } else {
-            self.error(
-                Code::BadValue,
-                span,
-                "COPY reads files only, it fetches no URL",
-            );
+            self.error(Code::NotSupported, written.span, message);
         }
     }
 
@@ -515,6 +499,11 @@ impl<'s, 'a> StageReader<'s, 'a> {
         let operation = Operation::WorkDirectory(WorkDirectory { path, user });
         Some((operation, HistoryTemplate::new(created_by, false)))
     }
+}
+
+fn is_remote(source: &str) -> bool {
+    const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
+    SCHEMES.iter().any(|scheme| source.starts_with(scheme))
 }
 
 /// A step that changes the configuration only.

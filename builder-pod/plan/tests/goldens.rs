@@ -2,6 +2,11 @@
 //!
 //! `UPDATE_GOLDEN=1` writes what comes out; reading the difference is the review.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "the functions that tests share are tests' code, too"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -286,4 +291,82 @@ fn the_digest_does_not_depend_on_when_images_were_asked_for() {
     };
     assert_eq!(digest_of(true), digest_of(false));
     assert_eq!(digest_of(true).1, 4);
+}
+
+#[test]
+fn the_json_form_says_what_the_text_says() {
+    let text = "FROM a AS b\nRUN x\nFROM scratch\nWORKDIR w\nCOPY --from=b /x y/\nCMD [\"x\"]\n";
+    let (dockerfile, _) = stagecraft_dockerfile::parse(text);
+    let inputs: Inputs = serde_json::from_str("{}").unwrap();
+    let mut planner = Planner::new(&dockerfile, inputs.plan_inputs());
+    let Progress::Images(requests) = planner.step().unwrap() else {
+        panic!("it needs an image")
+    };
+    for request in &requests {
+        planner.provide(request.id, Digest::of("a"), inputs.config(request));
+    }
+    let Progress::Ready(plan) = planner.step().unwrap() else {
+        panic!("it has all it needs")
+    };
+    let json = serde_json::to_value(&plan).unwrap();
+    for (pointer, expected) in [
+        ("/digest", Value::from(plan.digest.to_string())),
+        ("/target", Value::from(1)),
+        ("/runChains", Value::from(1)),
+        (
+            "/images/0/reference",
+            Value::from("docker.io/library/a:latest"),
+        ),
+        ("/images/0/isBase", Value::from(true)),
+        ("/stages/0/name", Value::from("b")),
+        ("/stages/0/base/image", Value::from(0)),
+        ("/stages/0/runChain", Value::from(0)),
+        (
+            "/stages/0/steps/0/operation/run/arguments/2",
+            Value::from("x"),
+        ),
+        ("/stages/0/steps/0/place/line", Value::from(2)),
+        ("/stages/1/base", Value::from("scratch")),
+        (
+            "/stages/1/steps/0/operation/workDirectory/path",
+            Value::from("/w"),
+        ),
+        (
+            "/stages/1/steps/1/operation/copy/from/stage",
+            Value::from(0),
+        ),
+        (
+            "/stages/1/steps/1/operation/copy/destination",
+            Value::from("/w/y/"),
+        ),
+        (
+            "/stages/1/steps/1/history/createdBy",
+            Value::from("COPY /x y/ # buildkit"),
+        ),
+        ("/stages/1/steps/2/operation", Value::from("metadata")),
+        ("/stages/1/needs/0/on/stage", Value::from(0)),
+        ("/stages/1/needs/0/reason/copy/step", Value::from(2)),
+        ("/stages/1/config/config/WorkingDir", Value::from("/w")),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&expected), "{pointer}");
+    }
+}
+
+#[test]
+fn no_part_of_a_dockerfile_makes_the_planner_panic() {
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
+        let case = entry.unwrap().path();
+        let text = std::fs::read_to_string(case.join("Dockerfile")).unwrap();
+        let inputs = std::fs::read_to_string(case.join("inputs.json")).unwrap();
+        let inputs: Inputs = serde_json::from_str(&inputs).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for left_out in 0..lines.len() {
+            let mut rest = lines.clone();
+            rest.remove(left_out);
+            // Also what was parsed with errors may be given to a planner.
+            let (dockerfile, _) = stagecraft_dockerfile::parse(&rest.join("\n"));
+            let (Outcome::Plan(out) | Outcome::Diagnostics(out)) = plan(&dockerfile, &inputs);
+            assert!(!out.is_empty());
+        }
+    }
 }
