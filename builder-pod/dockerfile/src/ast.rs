@@ -1,4 +1,8 @@
-//! The typed form of a Dockerfile. Words stand as written; expanding variables is the planner's business.
+//! The typed form of a Dockerfile.
+//!
+//! Invariant: words stand as written, with their quotes and variables; expanding them is the caller's business.
+//! Invariant: every node that a message may be about has its place.
+//! It must not know which of it is carried out: see [`crate::support`].
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -29,6 +33,8 @@ pub struct Dockerfile {
     pub escape: char,
     /// The image that a `syntax` directive names; reported, never executed.
     pub syntax: Option<Spanned<String>>,
+    /// What a `check` directive says, `skip=all;error=true` for example.
+    pub check: Option<Spanned<String>>,
     /// `ARG` instructions before the first `FROM`.
     pub arguments: Vec<Instruction>,
     /// The stages in order.
@@ -95,8 +101,8 @@ pub enum Kind {
     Label(Vec<(Spanned<String>, Spanned<String>)>),
     /// `MAINTAINER`.
     Maintainer(Spanned<String>),
-    /// `ONBUILD`, with the instruction that it puts off as written.
-    OnBuild(Spanned<String>),
+    /// `ONBUILD`.
+    OnBuild(Trigger),
     /// `RUN`.
     Run(RunInstruction),
     /// `SHELL`.
@@ -109,6 +115,15 @@ pub enum Kind {
     Volume(Vec<Spanned<String>>),
     /// `WORKDIR`, not expanded.
     WorkDirectory(Spanned<String>),
+}
+
+/// The instruction that an `ONBUILD` puts off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// It as written.
+    pub text: Spanned<String>,
+    /// What it says.
+    pub kind: Box<Kind>,
 }
 
 /// One name of an `ARG`.

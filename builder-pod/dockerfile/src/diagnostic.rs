@@ -1,4 +1,6 @@
 //! What is wrong or doubtful in a Dockerfile: code, place, cause, way out.
+//!
+//! Invariant: a code never changes its number nor its meaning; new ones are added at the end.
 
 use crate::ast::Span;
 
@@ -38,11 +40,12 @@ pub enum Code {
     UndefinedVariable,
     UnusedArgument,
     BadReference,
+    Trigger,
 }
 
 impl Code {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::EmptyFile,
         Self::LineTooLong,
         Self::UnknownInstruction,
@@ -66,6 +69,7 @@ impl Code {
         Self::UndefinedVariable,
         Self::UnusedArgument,
         Self::BadReference,
+        Self::Trigger,
     ];
 
     /// `SC` and four digits.
@@ -101,6 +105,7 @@ impl Code {
             Self::UndefinedVariable => "a variable is used that nothing sets",
             Self::UnusedArgument => "a build argument is given that no ARG declares",
             Self::BadReference => "an image name is not valid",
+            Self::Trigger => "an instruction cannot stand behind ONBUILD",
         }
     }
 }
@@ -190,5 +195,18 @@ impl Diagnostic {
             self.code.number(),
             self.full_message()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_number_of_its_own() {
+        let numbers: Vec<String> = Code::ALL.iter().map(|code| code.number()).collect();
+        assert_eq!(numbers.first().map(String::as_str), Some("SC1001"));
+        assert_eq!(numbers.last().map(String::as_str), Some("SC1024"));
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     }
 }

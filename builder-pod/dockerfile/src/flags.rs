@@ -1,4 +1,6 @@
 //! Flags before an instruction's arguments: `--name` and `--name=value`.
+//!
+//! Invariant: a flag that an instruction does not have is an error, never an argument and never ignored.
 
 use crate::ast::Flag;
 use crate::diagnostic::{Code, Diagnostic};
@@ -25,9 +27,9 @@ pub(crate) fn take(
 ) -> (Vec<Flag>, usize) {
     let mut flags: Vec<Flag> = Vec::new();
     loop {
-        let text = &source.text()[rest..];
+        let text = source.text().get(rest..).unwrap_or_default();
         let start = rest + (text.len() - text.trim_start().len());
-        let text = &source.text()[start..];
+        let text = text.trim_start();
         if !text.starts_with("--") {
             return (flags, start);
         }
@@ -37,12 +39,13 @@ pub(crate) fn take(
         if word == "--" {
             return (flags, rest);
         }
-        let (name, value) = match word[2..].split_once('=') {
+        let name = word.strip_prefix("--").unwrap_or(&word);
+        let (name, value) = match name.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (word[2..].to_owned(), None),
+            None => (name.to_owned(), None),
         };
         let flag = Flag { name, value, span };
-        match problem(&flag, &flags, known) {
+        match problem(source, &flag, &flags, known) {
             Some(message) => {
                 let mut wrong = Diagnostic::error(Code::BadFlag, span, message);
                 let names = known.iter().map(|(name, _)| *name);
@@ -56,10 +59,17 @@ pub(crate) fn take(
     }
 }
 
-fn problem(flag: &Flag, before: &[Flag], known: &[(&str, Form)]) -> Option<String> {
+fn problem(
+    source: &Source<'_>,
+    flag: &Flag,
+    before: &[Flag],
+    known: &[(&str, Form)],
+) -> Option<String> {
     let Flag { name, value, .. } = flag;
     let Some((_, form)) = known.iter().find(|(known, _)| known == name) else {
-        return Some(format!("the flag --{name} does not exist here"));
+        let (keyword, _) = source.keyword();
+        let keyword = keyword.to_ascii_uppercase();
+        return Some(format!("{keyword} has no flag --{name}"));
     };
     if !matches!(form, Form::List) && before.iter().any(|other| other.name == *name) {
         return Some(format!("the flag --{name} is there twice"));
@@ -75,7 +85,8 @@ fn problem(flag: &Flag, before: &[Flag], known: &[(&str, Form)]) -> Option<Strin
     }
 }
 
-/// The first word, quotes and escapes processed, and its length as written.
+/// The first word, quotes and escapes processed, and its length as written. Escapes count in both kinds of
+/// quotes here, other than in arguments.
 fn word(text: &str, escape: char) -> (String, usize) {
     let (mut word, mut quote) = (String::new(), None);
     let mut characters = text.char_indices();
@@ -84,9 +95,7 @@ fn word(text: &str, escape: char) -> (String, usize) {
             None if character.is_whitespace() => return (word, at),
             None if matches!(character, '"' | '\'') => quote = Some(character),
             Some(open) if character == open => quote = None,
-            _ if character == escape && quote != Some('\'') => {
-                word.push(characters.next().map_or(character, |(_, next)| next));
-            }
+            _ if character == escape => word.extend(characters.next().map(|(_, next)| next)),
             _ => word.push(character),
         }
     }

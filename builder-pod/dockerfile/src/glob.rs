@@ -1,22 +1,62 @@
 //! Wildcards of COPY and ADD: Go's `filepath.Match`.
 //!
-//! `*` any characters but `/`, `?` one of them, `[a-z]` and `[^a-z]` classes, backslash escapes.
+//! `*` any characters but `/`, `?` one of them, `[a-z]` and `[^a-z]` classes (which may match `/`), backslash
+//! escapes.
+//!
+//! Invariant: matching never takes more than the product of both lengths.
 
 /// A pattern that cannot be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pattern is malformed")]
 pub struct PatternError;
 
+/// A pattern to match many names with.
+#[derive(Clone, Debug)]
+pub struct Glob {
+    tokens: Vec<Token>,
+}
+
+impl Glob {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
+        let tokens = parse(pattern)?;
+        Ok(Self { tokens })
+    }
+
+    /// Whether it matches the whole name.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let name: Vec<char> = name.chars().collect();
+        matches_from(&self.tokens, &name)
+    }
+}
+
 /// Whether the pattern matches the whole name.
 ///
 /// # Errors
 /// When the pattern is malformed, wherever the name would have stopped matching.
 pub fn matches(pattern: &str, name: &str) -> Result<bool, PatternError> {
-    let tokens = parse(pattern)?;
-    let name: Vec<char> = name.chars().collect();
-    Ok(matches_from(&tokens, &name))
+    Ok(Glob::parse(pattern)?.matches(name))
 }
 
+/// Whether a path has a wildcard. A backslash alone is none: it only takes the meaning of what follows it.
+#[must_use]
+pub fn has_wildcard(path: &str) -> bool {
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => _ = characters.next(),
+            '*' | '?' | '[' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[derive(Clone, Debug)]
 enum Token {
     Literal(char),
     Any,
@@ -110,7 +150,7 @@ impl Token {
                 let within = ranges
                     .iter()
                     .any(|(low, high)| (*low..=*high).contains(&character));
-                character != '/' && within != *negated
+                within != *negated
             }
         }
     }
@@ -142,6 +182,14 @@ mod tests {
             ("[\\-x]", "-", true),
             ("a?b", "a/b", false),
             ("a*b", "a/b", false),
+            ("a[^b]c", "a/c", true),
+            ("", "", true),
+            ("*", "", true),
+            (
+                "a*a*a*a*a*a*a*b",
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                false,
+            ),
         ] {
             assert_eq!(matches(pattern, name), Ok(expected), "{pattern} {name}");
         }
@@ -149,6 +197,20 @@ mod tests {
             "[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "[", "[^", "[^bc", "a[", "\\",
         ] {
             assert_eq!(matches(wrong, "ab"), Err(PatternError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_alone_is_no_wildcard() {
+        for (path, expected) in [
+            ("a", false),
+            ("a\\*", false),
+            ("\\[a].txt", false),
+            ("[[]a", true),
+            ("a\\\\*", true),
+            ("a?", true),
+        ] {
+            assert_eq!(has_wildcard(path), expected, "{path}");
         }
     }
 }

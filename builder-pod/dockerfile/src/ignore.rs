@@ -2,6 +2,8 @@
 //!
 //! A pattern matches from the context's root; `**` spans any number of directories; a matched directory takes
 //! what is below along; `!` shows again what an earlier pattern hid; the last match decides.
+//!
+//! Invariant: no file is read here, and none is named: which ignore file holds is the caller's business.
 
 use regex::Regex;
 
@@ -34,7 +36,20 @@ pub struct IgnoreFile {
 struct Pattern {
     text: String,
     shows: bool,
-    regex: Regex,
+    matcher: Matcher,
+}
+
+/// How a pattern matches. Most need no regular expression, and files are many.
+#[derive(Clone, Debug)]
+enum Matcher {
+    /// The path itself.
+    Exact(String),
+    /// `prefix**`.
+    Prefix(String),
+    /// `**suffix`; with a slash at its start also the path that is the rest.
+    Suffix(String),
+    /// Anything else.
+    Regex(Regex),
 }
 
 impl IgnoreFile {
@@ -60,6 +75,13 @@ impl IgnoreFile {
         self.patterns
             .iter()
             .map(|pattern| format!("{}{}", if pattern.shows { "!" } else { "" }, pattern.text))
+    }
+
+    /// Whether a pattern shows again what others hide: only then can there be something to see in a directory
+    /// that is ignored.
+    #[must_use]
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.shows)
     }
 
     /// Whether a path relative to the context is hidden, by itself or with a directory above it.
@@ -89,25 +111,56 @@ impl Pattern {
         if rest.is_empty() {
             return Err(IgnoreError::LoneExclamation { line: number });
         }
-        let mut text = clean(rest);
-        if text.len() > 1 {
-            text = text.strip_prefix('/').map_or(text.clone(), str::to_owned);
-        }
+        let cleaned = clean(rest);
+        let text = match cleaned.strip_prefix('/') {
+            Some(relative) if !relative.is_empty() => relative.to_owned(),
+            _ => cleaned,
+        };
         let malformed = || IgnoreError::Malformed {
             line: number,
             pattern: rest.to_owned(),
         };
-        let regex = to_regex(&text).ok_or_else(malformed)?;
-        let regex = Regex::new(&regex).map_err(|_| malformed())?;
-        Ok(Self { text, shows, regex })
+        // What Go's Match cannot read is malformed, although `**` and parents are matched by other rules.
+        crate::glob::matches(&text, ".").map_err(|_| malformed())?;
+        let matcher = Matcher::new(&text).ok_or_else(malformed)?;
+        Ok(Self {
+            text,
+            shows,
+            matcher,
+        })
     }
 
     fn matches_with_parents(&self, path: &str) -> bool {
-        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        self.regex.is_match(path)
-            || parents
-                .into_iter()
-                .any(|parent| self.regex.is_match(parent))
+        let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        self.matcher.matches(path) || parents.any(|parent| self.matcher.matches(parent))
+    }
+}
+
+impl Matcher {
+    /// `None` when the pattern is malformed.
+    fn new(pattern: &str) -> Option<Self> {
+        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '\\']);
+        if is_plain(pattern) {
+            return Some(Self::Exact(pattern.to_owned()));
+        }
+        if let Some(suffix) = pattern.strip_prefix("**").filter(|rest| is_plain(rest)) {
+            return Some(Self::Suffix(suffix.to_owned()));
+        }
+        if let Some(prefix) = pattern.strip_suffix("**").filter(|rest| is_plain(rest)) {
+            return Some(Self::Prefix(prefix.to_owned()));
+        }
+        Regex::new(&to_regex(pattern)?).ok().map(Self::Regex)
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) => path == text,
+            Self::Prefix(prefix) => path.starts_with(prefix),
+            Self::Suffix(suffix) => {
+                path.ends_with(suffix) || suffix.strip_prefix('/').is_some_and(|rest| path == rest)
+            }
+            Self::Regex(regex) => regex.is_match(path),
+        }
     }
 }
 
@@ -137,16 +190,12 @@ fn to_regex(pattern: &str) -> Option<String> {
     while let Some(character) = characters.next() {
         match character {
             '*' if characters.next_if_eq(&'*').is_some() => {
-                // `**/` is also no directory at all.
-                let slash = characters.next_if_eq(&'/').is_some();
-                if characters.peek().is_none() && !slash {
-                    regex.push_str(".*");
-                } else {
-                    regex.push_str("(.*/)?");
-                    if !slash {
-                        regex.push_str("[^/]*");
-                    }
-                }
+                // `**/` is `**`: any number of directories, also none.
+                _ = characters.next_if_eq(&'/');
+                regex.push_str(match characters.peek() {
+                    Some(_) => "(.*/)?",
+                    None => ".*",
+                });
             }
             '*' => regex.push_str("[^/]*"),
             '?' => regex.push_str("[^/]"),
@@ -226,16 +275,52 @@ mod tests {
             ("d\n!d/keep", "d/other", true),
             ("!x\nx", "x", true),
             ("", "x", false),
+            ("**foo", "a/xfoo", true),
+            ("**foo", "foobar", false),
+            ("**foo*", "a/foo1", true),
+            ("**foo*", "a/xfoo1", false),
+            ("a**b", "ab", true),
+            ("a**b", "ax/yb", false),
+            ("a**b", "ax/y/b", true),
+            ("a**", "abc/d", true),
+            ("*/**", "a/b", true),
+            ("*/**", "a", false),
+            ("**/a/**/b*", "x/a/y/z/b1", true),
+            ("[^b]", "a", true),
+            ("a[^b]c", "a/c", true),
+            ("a[.]c", "abc", false),
+            ("^a", "^a", true),
+            ("a\\b*", "ab1", true),
+            ("/", "x", false),
+            (".", "x", false),
+            ("../x", "x", false),
+            ("x/", "x", true),
+            ("  x  ", "x", true),
+            ("! x", "x", false),
+            ("x\n! x", "x", false),
+            (" # x", "# x", true),
+            ("\u{feff}x", "x", true),
+            ("é?", "éa", true),
+            ("d\n!d\nd/e", "d/e/f", true),
+            ("*\n!d\nd/*.log", "d/x.log", true),
+            ("*\n!d\nd/*.log", "d/x.txt", false),
         ] {
             assert_eq!(ignored(patterns, path), expected, "{patterns:?} {path}");
         }
     }
 
     #[test]
+    fn only_an_exclamation_mark_makes_exceptions() {
+        let has = |text: &str| IgnoreFile::parse(text).unwrap().has_exceptions();
+        assert!(has("a\n!b"));
+        assert!(!has("a\n#!b\nc!d"));
+    }
+
+    #[test]
     fn what_cannot_be_a_pattern_is_refused_with_its_line() {
         let error = IgnoreFile::parse("a\n!\n").unwrap_err();
         assert_eq!(error, IgnoreError::LoneExclamation { line: 2 });
-        for wrong in ["[", "a\\", "[a-"] {
+        for wrong in ["[", "a\\", "[a-", "[]a]", "[^]", "**/[x", "[b-a"] {
             assert!(matches!(
                 IgnoreFile::parse(wrong),
                 Err(IgnoreError::Malformed { line: 1, .. })

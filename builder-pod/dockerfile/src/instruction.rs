@@ -1,14 +1,19 @@
 //! One instruction's text to its typed form.
+//!
+//! Invariant: an instruction that means nothing leaves at least one error behind.
+//! It must not know stages, nor values of variables.
 
 use crate::ast::{
-    ArgDeclaration, Command, CopyInstruction, Healthcheck, HealthcheckTest, Kind, RunInstruction,
-    Span, Spanned,
+    ArgDeclaration, Command, CopyInstruction, Flag, Kind, RunInstruction, Span, Spanned, Trigger,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::flags::{self, Form};
+use crate::healthcheck;
+use crate::heredoc;
 use crate::lines::Logical;
+use crate::place::Places;
 use crate::suggest::nearest;
-use crate::words::split_words;
+use crate::words::{is_blank, split_words};
 
 /// Every keyword.
 pub(crate) const KEYWORDS: [&str; 18] = [
@@ -65,25 +70,43 @@ const HEALTHCHECK_FLAGS: [(&str, Form); 5] = [
 const FROM_FLAGS: [(&str, Form); 1] = [("platform", Form::Text)];
 
 /// An instruction's text with the file that it stands in.
+#[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) logical: &'a Logical,
-    pub(crate) file: &'a str,
+    places: &'a Places<'a>,
     pub(crate) escape: char,
+    /// Where the instruction starts in the joined text: not 0 behind an `ONBUILD`.
+    start: usize,
 }
 
 impl<'a> Source<'a> {
+    pub(crate) fn new(logical: &'a Logical, places: &'a Places<'a>, escape: char) -> Self {
+        Self {
+            logical,
+            places,
+            escape,
+            start: 0,
+        }
+    }
+
     pub(crate) fn text(&self) -> &'a str {
-        &self.logical.text
+        self.logical.text.get(self.start..).unwrap_or_default()
     }
 
     pub(crate) fn place(&self, start: usize, end: usize) -> Span {
-        self.logical.place(start, end, self.file)
+        self.logical
+            .place(self.start + start, self.start + end, self.places)
+    }
+
+    /// The place of the whole instruction.
+    fn whole(&self) -> Span {
+        self.place(0, self.text().len())
     }
 
     /// The keyword as written and where what follows it starts.
     pub(crate) fn keyword(&self) -> (&'a str, usize) {
         let text = self.text();
-        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let end = text.find(is_blank).unwrap_or(text.len());
         (&text[..end], end)
     }
 
@@ -100,21 +123,22 @@ impl<'a> Source<'a> {
     }
 
     /// What stands from `start` on, without blanks around it.
-    fn rest(&self, start: usize) -> Spanned<String> {
-        let text = &self.text()[start..];
+    pub(crate) fn rest(&self, start: usize) -> Spanned<String> {
+        let text = self.text().get(start..).unwrap_or_default();
         let leading = text.len() - text.trim_start().len();
         self.spanned(start + leading, text.trim())
     }
 
     /// Words separated by blanks; quotes mean nothing.
     fn blank_separated(&self, start: usize) -> Vec<Spanned<String>> {
-        let text = &self.text()[start..];
+        let text = self.text().get(start..).unwrap_or_default();
         let mut words = Vec::new();
         let mut from = 0;
-        for word in text.split_whitespace() {
-            let at = text[from..].find(word).map_or(from, |found| from + found);
-            words.push(self.spanned(start + at, word));
-            from = at + word.len();
+        for word in text.split(is_blank) {
+            if !word.is_empty() {
+                words.push(self.spanned(start + from, word));
+            }
+            from += word.len() + 1;
         }
         words
     }
@@ -146,38 +170,48 @@ pub(crate) fn from_parts(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>)
 pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Kind> {
     let (keyword, after) = source.keyword();
     let upper = keyword.to_ascii_uppercase();
-    let rest = source.rest(after);
-    if KEYWORDS.contains(&upper.as_str()) && rest.value.is_empty() && upper != "RUN" {
+    let flags = match upper.as_str() {
+        "ADD" => &ADD_FLAGS[..],
+        "COPY" => &COPY_FLAGS[..],
+        "HEALTHCHECK" => &HEALTHCHECK_FLAGS[..],
+        "RUN" => &RUN_FLAGS[..],
+        other if KEYWORDS.contains(&other) => &[],
+        _ => {
+            diagnostics.push(unknown(source, keyword));
+            return None;
+        }
+    };
+    let (flags, start) = flags::take(source, after, flags, diagnostics);
+    let rest = source.rest(start);
+    // These mean something without an argument: an empty command.
+    let may_be_empty = matches!(upper.as_str(), "RUN" | "CMD" | "ENTRYPOINT");
+    if rest.value.is_empty() && !may_be_empty {
         let what = format!("{upper} needs at least one argument");
-        diagnostics.push(Diagnostic::error(
-            Code::MissingArgument,
-            source.logical.span,
-            what,
-        ));
+        let wrong = Diagnostic::error(Code::MissingArgument, source.whole(), what);
+        diagnostics.push(wrong);
         return None;
     }
     Some(match upper.as_str() {
-        "ADD" => Kind::Add(copy(source, after, &ADD_FLAGS, diagnostics)?),
-        "COPY" => Kind::Copy(copy(source, after, &COPY_FLAGS, diagnostics)?),
-        "ARG" => Kind::Arg(declarations(source, after, diagnostics)),
-        "CMD" => Kind::Cmd(command(source, after, diagnostics)?),
-        "ENTRYPOINT" => Kind::Entrypoint(command(source, after, diagnostics)?),
-        "ENV" => Kind::Env(pairs(source, after, "ENV", diagnostics)?),
-        "LABEL" => Kind::Label(pairs(source, after, "LABEL", diagnostics)?),
+        "ADD" => Kind::Add(copy(source, flags, start, diagnostics)?),
+        "COPY" => Kind::Copy(copy(source, flags, start, diagnostics)?),
+        "ARG" => Kind::Arg(declarations(source, start, diagnostics)),
+        "CMD" => Kind::Cmd(command(source, start, diagnostics)?),
+        "ENTRYPOINT" => Kind::Entrypoint(command(source, start, diagnostics)?),
+        "ENV" => Kind::Env(pairs(source, start, "ENV", diagnostics)?),
+        "LABEL" => Kind::Label(pairs(source, start, "LABEL", diagnostics)?),
         "EXPOSE" => {
-            let mut ports = source.blank_separated(after);
+            let mut ports = source.blank_separated(start);
             ports.sort_by(|a, b| a.value.cmp(&b.value));
             Kind::Expose(ports)
         }
-        "HEALTHCHECK" => Kind::Healthcheck(healthcheck(source, after, diagnostics)?),
+        "HEALTHCHECK" => Kind::Healthcheck(healthcheck::parse(source, &flags, start, diagnostics)?),
         "MAINTAINER" => Kind::Maintainer(rest),
-        "ONBUILD" => Kind::OnBuild(rest),
+        "ONBUILD" => Kind::OnBuild(trigger(source, rest, start, diagnostics)?),
         "RUN" => {
-            let (flags, start) = flags::take(source, after, &RUN_FLAGS, diagnostics);
             let command = command(source, start, diagnostics)?;
             Kind::Run(RunInstruction { flags, command })
         }
-        "SHELL" => match command(source, after, diagnostics)? {
+        "SHELL" => match command(source, start, diagnostics)? {
             Command::Exec(words) if !words.is_empty() => Kind::Shell(words),
             _ => {
                 let what = "SHELL takes a JSON array, SHELL [\"/bin/bash\", \"-c\"] for example";
@@ -187,13 +221,35 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
         },
         "STOPSIGNAL" => Kind::StopSignal(rest),
         "USER" => Kind::User(rest),
-        "VOLUME" => Kind::Volume(paths(source, after, diagnostics)?),
+        "VOLUME" => Kind::Volume(volumes(source, start, diagnostics)?),
         "WORKDIR" => Kind::WorkDirectory(rest),
-        _ => {
-            diagnostics.push(unknown(source, keyword));
-            return None;
-        }
+        _ => return None,
     })
+}
+
+/// The instruction behind an `ONBUILD`.
+fn trigger(
+    source: &Source<'_>,
+    text: Spanned<String>,
+    start: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Trigger> {
+    let rest = source.text().get(start..).unwrap_or_default();
+    let leading = rest.len() - rest.trim_start().len();
+    let inner = Source {
+        start: source.start + start + leading,
+        ..*source
+    };
+    let (keyword, length) = inner.keyword();
+    let upper = keyword.to_ascii_uppercase();
+    if matches!(upper.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+        let what = format!("{upper} cannot stand behind ONBUILD");
+        let span = inner.place(0, length);
+        diagnostics.push(Diagnostic::error(Code::Trigger, span, what));
+        return None;
+    }
+    let kind = Box::new(kind(&inner, diagnostics)?);
+    Some(Trigger { text, kind })
 }
 
 fn unknown(source: &Source<'_>, keyword: &str) -> Diagnostic {
@@ -234,7 +290,7 @@ fn json(
     Ok(words)
 }
 
-fn command(
+pub(crate) fn command(
     source: &Source<'_>,
     start: usize,
     diagnostics: &mut Vec<Diagnostic>,
@@ -251,54 +307,65 @@ fn paths(
     start: usize,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Spanned<String>>> {
-    let rest = source.rest(start);
-    let paths = match json(source, start, diagnostics).ok()? {
+    let span = source.rest(start).span;
+    Some(match json(source, start, diagnostics).ok()? {
         Some(words) => words
             .into_iter()
-            .map(|value| Spanned {
-                value,
-                span: rest.span,
-            })
+            .map(|value| Spanned { value, span })
             .collect(),
         None => source.blank_separated(start),
-    };
-    if paths.iter().any(|path| path.value.is_empty()) {
-        diagnostics.push(Diagnostic::error(
-            Code::BadName,
-            rest.span,
-            "a path is empty",
-        ));
+    })
+}
+
+fn volumes(
+    source: &Source<'_>,
+    start: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Vec<Spanned<String>>> {
+    let mut volumes = paths(source, start, diagnostics)?;
+    for volume in &mut volumes {
+        volume.value = volume.value.trim().to_owned();
+    }
+    let span = source.rest(start).span;
+    if volumes.is_empty() {
+        let what = "VOLUME needs at least one path";
+        diagnostics.push(Diagnostic::error(Code::MissingArgument, span, what));
         return None;
     }
-    Some(paths)
+    if volumes.iter().any(|volume| volume.value.is_empty()) {
+        let what = "the path of a volume is empty";
+        diagnostics.push(Diagnostic::error(Code::BadName, span, what));
+        return None;
+    }
+    Some(volumes)
 }
 
 fn copy(
     source: &Source<'_>,
-    after: usize,
-    known: &[(&str, Form)],
+    flags: Vec<Flag>,
+    start: usize,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CopyInstruction> {
-    let (flags, start) = flags::take(source, after, known, diagnostics);
-    let mut words = paths(source, start, diagnostics)?;
-    let destination = words.pop();
-    match destination {
-        Some(destination) if !words.is_empty() => Some(CopyInstruction {
-            flags,
-            sources: words,
-            destination,
-        }),
-        _ => {
-            let (keyword, _) = source.keyword();
-            let keyword = keyword.to_ascii_uppercase();
-            diagnostics.push(Diagnostic::error(
-                Code::MissingArgument,
-                source.logical.span,
-                format!("{keyword} needs at least a source and a destination"),
-            ));
-            None
-        }
+    let mut sources = paths(source, start, diagnostics)?;
+    let destination = sources.pop().filter(|_| !sources.is_empty());
+    let (keyword, _) = source.keyword();
+    let keyword = keyword.to_ascii_uppercase();
+    let Some(destination) = destination else {
+        let what = format!("{keyword} needs at least a source and a destination");
+        let wrong = Diagnostic::error(Code::MissingArgument, source.whole(), what);
+        diagnostics.push(wrong);
+        return None;
+    };
+    if heredoc::is_word(&destination.value) {
+        let what = format!("the destination of {keyword} cannot be a here-document");
+        diagnostics.push(Diagnostic::error(Code::Heredoc, destination.span, what));
+        return None;
     }
+    Some(CopyInstruction {
+        flags,
+        sources,
+        destination,
+    })
 }
 
 fn declarations(
@@ -307,7 +374,8 @@ fn declarations(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<ArgDeclaration> {
     let mut declarations = Vec::new();
-    for (at, word) in split_words(&source.text()[start..], source.escape) {
+    let text = source.text().get(start..).unwrap_or_default();
+    for (at, word) in split_words(text, source.escape) {
         let at = start + at;
         let (name, default) = match word.split_once('=') {
             Some((name, value)) => (name, Some(source.spanned(at + name.len() + 1, value))),
@@ -339,17 +407,17 @@ fn pairs(
     keyword: &str,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Pair>> {
-    let words = split_words(&source.text()[start..], source.escape);
+    let text = source.text().get(start..).unwrap_or_default();
+    let words = split_words(text, source.escape);
     let (first_at, first) = *words.first()?;
     if !first.contains('=') {
+        // The old form knows no quotes: its name ends at the first blank.
+        let first = first.split(is_blank).next().unwrap_or(first);
         let value = source.rest(start + first_at + first.len());
         if value.value.is_empty() {
             let what = format!("{keyword} {first} has no value; write {keyword} {first}=value");
-            diagnostics.push(Diagnostic::error(
-                Code::MissingArgument,
-                source.logical.span,
-                what,
-            ));
+            let wrong = Diagnostic::error(Code::MissingArgument, source.whole(), what);
+            diagnostics.push(wrong);
             return None;
         }
         return Some(vec![(source.spanned(start + first_at, first), value)]);
@@ -377,95 +445,4 @@ fn pairs(
         }
     }
     Some(pairs)
-}
-
-fn healthcheck(
-    source: &Source<'_>,
-    after: usize,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Healthcheck> {
-    let (flags, start) = flags::take(source, after, &HEALTHCHECK_FLAGS, diagnostics);
-    let rest = source.rest(start);
-    let kind_end = rest
-        .value
-        .find(char::is_whitespace)
-        .unwrap_or(rest.value.len());
-    let kind = rest.value[..kind_end].to_ascii_uppercase();
-    let offset = source.text().len() - source.text()[start..].trim_start().len();
-    let test = match kind.as_str() {
-        "NONE" if kind_end == rest.value.len() => HealthcheckTest::None,
-        "CMD" if kind_end < rest.value.len() => {
-            HealthcheckTest::Command(command(source, offset + kind_end, diagnostics)?)
-        }
-        _ => {
-            let what = "HEALTHCHECK is NONE or CMD with a command";
-            diagnostics.push(Diagnostic::error(Code::MissingArgument, rest.span, what));
-            return None;
-        }
-    };
-    let mut check = Healthcheck {
-        test,
-        interval: 0,
-        timeout: 0,
-        start_period: 0,
-        start_interval: 0,
-        retries: 0,
-    };
-    for flag in &flags {
-        let text = flag.value.as_deref().unwrap_or_default();
-        let value = match flag.name.as_str() {
-            "retries" => text.parse::<i64>().ok().filter(|retries| *retries >= 0),
-            _ => duration(text).filter(|time| *time == 0 || *time >= 1_000_000),
-        };
-        let Some(value) = value else {
-            let what = format!("--{} cannot be {text:?}", flag.name);
-            diagnostics.push(
-                Diagnostic::error(Code::BadValue, flag.span, what)
-                    .help("a time is at least 1ms, 1m30s for example; retries is a number"),
-            );
-            continue;
-        };
-        match flag.name.as_str() {
-            "interval" => check.interval = value,
-            "timeout" => check.timeout = value,
-            "start-period" => check.start_period = value,
-            "start-interval" => check.start_interval = value,
-            _ => check.retries = value,
-        }
-    }
-    Some(check)
-}
-
-/// Go's durations (`1h2m3.5s`) in nanoseconds.
-fn duration(text: &str) -> Option<i64> {
-    const UNITS: [(&str, f64); 7] = [
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("µs", 1e3),
-        ("ms", 1e6),
-        ("s", 1e9),
-        ("m", 6e10),
-        ("h", 3.6e12),
-    ];
-    if text == "0" {
-        return Some(0);
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        rest = &rest[end..];
-        let unit_end = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (_, factor) = UNITS.iter().find(|(unit, _)| *unit == &rest[..unit_end])?;
-        total += number * factor;
-        rest = &rest[unit_end..];
-    }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "beyond 292 years it saturates"
-    )]
-    (!text.is_empty()).then_some(total.round() as i64)
 }

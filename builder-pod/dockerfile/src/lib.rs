@@ -8,10 +8,14 @@ mod ast;
 mod diagnostic;
 mod flags;
 pub mod glob;
+mod healthcheck;
+mod heredoc;
 pub mod ignore;
 mod instruction;
 mod lines;
 mod parse;
+mod pattern;
+mod place;
 mod render;
 mod suggest;
 pub mod support;
@@ -19,7 +23,7 @@ mod words;
 
 pub use ast::{
     ArgDeclaration, Command, CopyInstruction, Dockerfile, Flag, From, Healthcheck, HealthcheckTest,
-    Heredoc, Instruction, Kind, RunInstruction, Span, Spanned, Stage,
+    Heredoc, Instruction, Kind, RunInstruction, Span, Spanned, Stage, Trigger,
 };
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use parse::parse;

@@ -1,9 +1,12 @@
 //! Splits a Dockerfile into its instructions: directives, comments, continued lines, here-documents.
 //!
 //! Invariant: every byte of an instruction's joined text knows the byte of the file that it came from.
+//! It must not know what an instruction's arguments mean.
 
 use crate::ast::{Heredoc, Span, Spanned};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::heredoc;
+use crate::place::Places;
 
 /// Longest physical line in bytes, as BuildKit's scanner has it.
 const LINE_LIMIT: usize = 65_535;
@@ -26,6 +29,7 @@ pub(crate) struct Logical {
 pub(crate) struct Lines {
     pub(crate) escape: char,
     pub(crate) syntax: Option<Spanned<String>>,
+    pub(crate) check: Option<Spanned<String>>,
     pub(crate) logical: Vec<Logical>,
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -36,58 +40,66 @@ struct Physical<'a> {
     number: u32,
 }
 
+impl Physical<'_> {
+    fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+
+    fn is_comment(&self) -> bool {
+        self.text.trim_start().starts_with('#')
+    }
+
+    fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+}
+
 impl Logical {
     /// The place of a range of the joined text.
-    pub(crate) fn place(&self, start: usize, end: usize, file: &str) -> Span {
-        let (from, to) = (self.in_file(start), self.in_file(end.max(start)));
-        span_of(file, from, to.max(from))
+    pub(crate) fn place(&self, start: usize, end: usize, places: &Places<'_>) -> Span {
+        let from = self.in_file(start);
+        // The end of a range is the byte after its last one, which may stand on another line than the next.
+        let to = match end.checked_sub(1).filter(|last| *last >= start) {
+            Some(last) => self.in_file(last) + 1,
+            None => from,
+        };
+        places.span(from, to)
     }
 
     fn in_file(&self, at: usize) -> usize {
         let index = self.pieces.partition_point(|(joined, _)| *joined <= at);
-        let (joined, start) = self.pieces[index.saturating_sub(1)];
-        start + (at - joined)
-    }
-}
-
-/// The span of bytes of the file, with line and column.
-pub(crate) fn span_of(file: &str, start: usize, end: usize) -> Span {
-    let start = start.min(file.len());
-    let before = file.get(..start).unwrap_or_default();
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let count = |text: &str| u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX);
-    let column = before[line_start..]
-        .trim_start_matches('\u{feff}')
-        .chars()
-        .count();
-    Span {
-        start,
-        end: end.min(file.len()),
-        line: count(before) + 1,
-        column: u32::try_from(column).unwrap_or(u32::MAX) + 1,
+        match index.checked_sub(1).and_then(|last| self.pieces.get(last)) {
+            Some((joined, start)) => start + (at - joined),
+            None => self.span.start,
+        }
     }
 }
 
 /// Splits the file.
-pub(crate) fn split(file: &str) -> Lines {
+pub(crate) fn split(places: &Places<'_>) -> Lines {
     let mut lines = Lines {
         escape: '\\',
         syntax: None,
+        check: None,
         logical: Vec::new(),
         diagnostics: Vec::new(),
     };
-    let physical = physical_lines(file);
-    for line in physical.iter().filter(|line| line.text.len() > LINE_LIMIT) {
-        lines.diagnostics.push(Diagnostic::error(
-            Code::LineTooLong,
-            span_of(file, line.start, line.start + 1),
-            format!("the line has more than {LINE_LIMIT} bytes"),
-        ));
-    }
-    directives(file, &physical, &mut lines);
+    let mut physical = physical_lines(places.file());
+    physical.retain(|line| {
+        let fits = line.text.len() <= LINE_LIMIT;
+        if !fits {
+            lines.diagnostics.push(Diagnostic::error(
+                Code::LineTooLong,
+                places.span(line.start, line.start + 1),
+                format!("the line has more than {LINE_LIMIT} bytes"),
+            ));
+        }
+        fits
+    });
+    directives(places, &physical, &mut lines);
     let mut next = 0;
     while next < physical.len() {
-        next = instruction(file, &physical, next, &mut lines);
+        next = instruction(places, &physical, next, &mut lines);
     }
     lines
 }
@@ -96,14 +108,13 @@ fn physical_lines(file: &str) -> Vec<Physical<'_>> {
     let mut lines = Vec::new();
     let mut start = 0;
     for (number, raw) in file.split_inclusive('\n').enumerate() {
-        let mut text = raw.strip_suffix('\n').unwrap_or(raw);
-        text = text.strip_suffix('\r').unwrap_or(text);
+        let mut text = raw.trim_end_matches(['\r', '\n']);
         let mut at = start;
         if let Some(rest) = text.strip_prefix('\u{feff}').filter(|_| number == 0) {
             at += text.len() - rest.len();
             text = rest;
         }
-        let number = u32::try_from(number).unwrap_or(u32::MAX) + 1;
+        let number = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
         lines.push(Physical {
             text,
             start: at,
@@ -115,27 +126,21 @@ fn physical_lines(file: &str) -> Vec<Physical<'_>> {
 }
 
 /// `# name=value` lines before anything else. An unknown name, like any other line, ends them.
-fn directives(file: &str, physical: &[Physical<'_>], lines: &mut Lines) {
+fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines) {
+    // A script's first line is passed over in the search for `syntax`, but ends the other directives.
+    let is_script = physical
+        .first()
+        .is_some_and(|line| line.text.starts_with("#!"));
     let mut seen: Vec<String> = Vec::new();
-    let skip = usize::from(
-        physical
-            .first()
-            .is_some_and(|line| line.text.starts_with("#!")),
-    );
-    for line in physical.iter().skip(skip) {
-        let Some((name, value)) = line
-            .text
-            .trim_start()
-            .strip_prefix('#')
-            .and_then(|rest| rest.split_once('='))
-        else {
+    for line in physical.iter().skip(usize::from(is_script)) {
+        let Some((name, value)) = directive(line.text) else {
             return;
         };
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        if !matches!(name.as_str(), "syntax" | "escape" | "check") {
-            return;
-        }
-        let span = span_of(file, line.start, line.start + line.text.len());
+        let span = places.span(line.start, line.end());
+        let value = Spanned {
+            value: value.to_owned(),
+            span,
+        };
         let mut wrong = |message: String| {
             lines
                 .diagnostics
@@ -143,59 +148,73 @@ fn directives(file: &str, physical: &[Physical<'_>], lines: &mut Lines) {
         };
         if seen.contains(&name) {
             wrong(format!("the directive {name} is there twice"));
-        } else if name == "escape" {
-            match value {
+            continue;
+        }
+        match name.as_str() {
+            "syntax" => lines.syntax = Some(value),
+            _ if is_script => {}
+            "check" => lines.check = Some(value),
+            _ => match value.value.as_str() {
                 "\\" => lines.escape = '\\',
                 "`" => lines.escape = '`',
                 other => wrong(format!(
                     "the escape character {other:?} is neither \\ nor `"
                 )),
-            }
-        } else if name == "syntax" {
-            lines.syntax = Some(Spanned {
-                value: value.to_owned(),
-                span,
-            });
+            },
         }
         seen.push(name);
     }
 }
 
+/// The name, in small letters, and the value of a line that is a directive.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
+    let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+    let known = matches!(name.as_str(), "syntax" | "escape" | "check");
+    (known && !value.is_empty()).then_some((name, value))
+}
+
 /// Reads the instruction that starts at line `first`, if one does; gives the line after it.
-fn instruction(file: &str, physical: &[Physical<'_>], first: usize, lines: &mut Lines) -> usize {
-    let start = &physical[first];
-    let trimmed = start.text.trim_start();
-    if trimmed.is_empty() || trimmed.starts_with('#') {
+fn instruction(
+    places: &Places<'_>,
+    physical: &[Physical<'_>],
+    first: usize,
+    lines: &mut Lines,
+) -> usize {
+    let Some(start) = physical.get(first) else {
+        return first + 1;
+    };
+    if start.is_blank() || start.is_comment() {
         return first + 1;
     }
     let mut text = String::new();
     let mut pieces = Vec::new();
     let mut next = first;
-    let mut end = start.start + start.text.len();
+    let mut end = start.end();
     while let Some(line) = physical.get(next) {
-        let mut part = line.text;
-        let mut at = line.start;
-        if next == first {
-            part = trimmed;
-            at += line.text.len() - trimmed.len();
-        } else if part.trim_start().starts_with('#') {
-            next += 1;
+        next += 1;
+        if line.number != start.number && line.is_comment() {
             continue;
-        } else if part.trim().is_empty() {
+        }
+        if line.is_blank() {
             lines.diagnostics.push(Diagnostic::warning(
                 Code::EmptyContinuation,
-                span_of(file, line.start, line.start + line.text.len()),
+                places.span(line.start, line.end()),
                 format!(
                     "line {} is empty inside a continued instruction",
                     line.number
                 ),
             ));
-            next += 1;
             continue;
         }
-        next += 1;
-        pieces.push((text.len(), at));
-        end = line.start + line.text.len();
+        // Blanks before an instruction mean nothing; those before a continuation are part of it.
+        let part = if text.is_empty() {
+            line.text.trim_start()
+        } else {
+            line.text
+        };
+        pieces.push((text.len(), line.end() - part.len()));
+        end = line.end();
         match continued(part, lines.escape) {
             Some(kept) => text.push_str(kept),
             None => {
@@ -204,14 +223,18 @@ fn instruction(file: &str, physical: &[Physical<'_>], first: usize, lines: &mut 
             }
         }
     }
+    if text.is_empty() {
+        // Nothing but continuation marks.
+        return next;
+    }
     let start = pieces.first().map_or(start.start, |(_, at)| *at);
     let mut logical = Logical {
         text,
-        span: span_of(file, start, end),
+        span: places.span(start, end),
         heredocs: Vec::new(),
         pieces,
     };
-    next = heredocs(file, physical, next, &mut logical, &mut lines.diagnostics);
+    next = heredocs(places, physical, next, &mut logical, &mut lines.diagnostics);
     lines.logical.push(logical);
     next
 }
@@ -224,21 +247,20 @@ fn continued(line: &str, escape: char) -> Option<&str> {
 
 /// Takes the bodies of the instruction's here-documents; gives the line after them.
 fn heredocs(
-    file: &str,
+    places: &Places<'_>,
     physical: &[Physical<'_>],
     mut next: usize,
     logical: &mut Logical,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> usize {
-    for (at, length, word, tabs) in heredoc_words(&logical.text) {
-        let name: String = word.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        let span = logical.place(at, at + length, file);
-        let expand = name.len() == word.len();
+    for word in heredoc::words(&logical.text) {
+        let span = logical.place(word.start, word.end, places);
+        let name = word.name;
         let mut content = String::new();
         let mut ended = false;
         while let Some(line) = physical.get(next) {
             next += 1;
-            let body = if tabs {
+            let body = if word.strips_tabs {
                 line.text.trim_start_matches('\t')
             } else {
                 line.text
@@ -251,63 +273,33 @@ fn heredocs(
             content.push('\n');
         }
         if !ended {
-            diagnostics.push(Diagnostic::error(
-                Code::Heredoc,
-                span,
-                format!("the here-document {name:?} does not end: no line is {name:?} alone"),
-            ));
+            let what =
+                format!("the here-document {name:?} does not end: no line is {name:?} alone");
+            diagnostics.push(
+                Diagnostic::error(Code::Heredoc, span, what)
+                    .help("a << that is no here-document stands in quotes"),
+            );
         }
         logical.heredocs.push(Heredoc {
             name,
             content,
-            expand,
+            expand: !word.quoted,
             span,
         });
     }
     next
 }
 
-/// Offset, length, word and whether tabs are stripped, of every `<<WORD` of RUN, COPY and ADD.
-fn heredoc_words(text: &str) -> Vec<(usize, usize, String, bool)> {
-    let mut upper = text.to_ascii_uppercase();
-    if let Some(rest) = upper.strip_prefix("ONBUILD") {
-        upper = rest.trim_start().to_owned();
-    }
-    let keyword = upper.split([' ', '\t']).next().unwrap_or_default();
-    let mut found = Vec::new();
-    if !matches!(keyword, "RUN" | "COPY" | "ADD") {
-        return found;
-    }
-    let mut from = 0;
-    while let Some(position) = text[from..].find("<<") {
-        let at = from + position;
-        let starts_word = text[..at].ends_with([' ', '\t'])
-            || text[..at]
-                .trim_end_matches(|c: char| c.is_ascii_digit())
-                .ends_with([' ', '\t']);
-        let rest = &text[at + 2..];
-        let tabs = rest.starts_with('-');
-        let rest = rest.strip_prefix('-').unwrap_or(rest);
-        let word: String = rest
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || "_-.\"'".contains(*c))
-            .collect();
-        let quote_free: String = word.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        let length = 2 + usize::from(tabs) + word.len();
-        if starts_word && !quote_free.is_empty() && !rest.starts_with('<') {
-            found.push((at, length, word, tabs));
-        }
-        from = at + 2;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn lines(file: &str) -> Lines {
+        split(&Places::new(file))
+    }
+
     fn texts(file: &str) -> Vec<String> {
-        split(file)
+        lines(file)
             .logical
             .into_iter()
             .map(|logical| logical.text)
@@ -323,41 +315,76 @@ mod tests {
     }
 
     #[test]
+    fn an_instruction_may_begin_behind_continuation_marks_and_end_with_the_file() {
+        assert_eq!(texts("\\\n \\\n  RUN x\nRUN y \\"), ["RUN x", "RUN y "]);
+        assert_eq!(texts("\\\n"), Vec::<String>::new());
+    }
+
+    #[test]
     fn places_point_into_the_file() {
-        let file = "FROM a\n  RUN x \\\n   yé z\n";
-        let lines = split(file);
+        let file = "FROM a\n  RUN x\\\n   yé z\n";
+        let lines = lines(file);
+        let places = Places::new(file);
         let run = &lines.logical[1];
-        let at = run.text.find('z').unwrap();
-        let span = run.place(at, at + 1, file);
-        assert_eq!((span.line, span.column), (3, 7));
-        assert_eq!(&file[span.start..span.end], "z");
+        let place = |word: &str| {
+            let at = run.text.find(word).unwrap();
+            let span = run.place(at, at + word.len(), &places);
+            (span.line, span.column, &file[span.start..span.end])
+        };
+        assert_eq!(place("z"), (3, 7, "z"));
+        assert_eq!(place("x"), (2, 7, "x"), "not up to the next line's start");
         assert_eq!((run.span.line, run.span.column), (2, 3));
     }
 
     #[test]
     fn directives_end_at_the_first_other_line() {
-        let lines =
-            split("# syntax = docker/dockerfile:1\n# escape=`\nFROM a `\n b\n# escape=\\\n");
-        assert_eq!(lines.escape, '`');
-        assert_eq!(
-            lines.syntax.map(|s| s.value).as_deref(),
-            Some("docker/dockerfile:1")
+        let read = lines(
+            "# syntax = docker/dockerfile:1\n#Check=skip=all\n# escape=`\nFROM a `\n b\n# escape=\\\n",
         );
-        assert_eq!(lines.logical[0].text, "FROM a  b");
-        assert_eq!(split("# comment\n# escape=`\nFROM a").escape, '\\');
-        assert_eq!(split("# escape=x\n").diagnostics[0].code, Code::Directive);
+        assert_eq!(read.escape, '`');
+        let value = |directive: Option<Spanned<String>>| directive.map(|d| d.value);
+        assert_eq!(value(read.syntax).as_deref(), Some("docker/dockerfile:1"));
+        assert_eq!(value(read.check).as_deref(), Some("skip=all"));
+        assert_eq!(read.logical[0].text, "FROM a  b");
+        for ended in [
+            "# comment\n# escape=`\nFROM a",
+            "\n# escape=`\nFROM a",
+            "# escape=\n# escape=`\nFROM a",
+            "#!/bin/sh\n# escape=`\nFROM a",
+        ] {
+            assert_eq!(lines(ended).escape, '\\', "{ended}");
+        }
+        assert!(lines("#!/bin/sh\n# syntax=x\nFROM a").syntax.is_some());
+    }
+
+    #[test]
+    fn wrong_directives_are_errors() {
+        for wrong in ["# escape=x\n", "# check=a\n# check=b\n"] {
+            let codes: Vec<Code> = lines(wrong).diagnostics.iter().map(|d| d.code).collect();
+            assert_eq!(codes, [Code::Directive], "{wrong}");
+        }
     }
 
     #[test]
     fn here_documents_are_taken_with_their_instruction() {
-        let lines = split("RUN cat <<A >x && cat <<-\"B\"\none\nA\n\ttwo $x\n\tB\nCMD x\n");
-        assert_eq!(lines.logical.len(), 2);
-        let docs = &lines.logical[0].heredocs;
+        let read = lines("RUN cat <<A >x && cat <<-\"B\"\none\nA\n\ttwo $x\n\tB\nCMD x\n");
+        assert_eq!(read.logical.len(), 2);
+        let docs = &read.logical[0].heredocs;
         assert_eq!((docs[0].content.as_str(), docs[0].expand), ("one\n", true));
         assert_eq!(
             (docs[1].content.as_str(), docs[1].expand),
             ("two $x\n", false)
         );
-        assert_eq!(split("RUN <<A\nx\n").diagnostics[0].code, Code::Heredoc);
+        assert_eq!(lines("RUN <<A\nx\n").diagnostics[0].code, Code::Heredoc);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_an_error_and_the_others_are_still_read() {
+        let long = "x".repeat(LINE_LIMIT);
+        assert_eq!(lines(&format!("#{}\nFROM a", &long[1..])).diagnostics, []);
+        let read = lines(&format!("FROM a\n#{long}\nFROM b"));
+        assert_eq!(read.diagnostics[0].code, Code::LineTooLong);
+        assert_eq!(read.diagnostics[0].span.line, 2);
+        assert_eq!(read.logical.len(), 2);
     }
 }

@@ -1,28 +1,29 @@
 //! A whole file to stages and diagnostics.
+//!
+//! Invariant: what follows something wrong is still read, in the stage that it stands in.
 
 use crate::ast::{Dockerfile, From, Instruction, Kind, Spanned, Stage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{Source, from_parts, kind};
-use crate::lines::{self, span_of};
+use crate::lines;
+use crate::place::Places;
 
 /// Parses a Dockerfile. What cannot be understood is left out and has an error among the diagnostics, which
 /// come in the order of the file.
 #[must_use]
 pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
-    let lines = lines::split(text);
+    let places = Places::new(text);
+    let lines = lines::split(&places);
     let mut diagnostics = lines.diagnostics;
     let mut dockerfile = Dockerfile {
         escape: lines.escape,
         syntax: lines.syntax,
+        check: lines.check,
         arguments: Vec::new(),
         stages: Vec::new(),
     };
     for logical in &lines.logical {
-        let source = Source {
-            logical,
-            file: text,
-            escape: lines.escape,
-        };
+        let source = Source::new(logical, &places, lines.escape);
         let before = diagnostics.len();
         instruction(&source, &mut dockerfile, &mut diagnostics);
         let stage = dockerfile
@@ -40,14 +41,14 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
         }
     }
     if lines.logical.is_empty() {
-        let span = span_of(text, 0, 0);
+        let span = places.span(0, 0);
         diagnostics.push(Diagnostic::error(
             Code::EmptyFile,
             span,
             "the file has no instruction",
         ));
     } else if dockerfile.stages.is_empty() && diagnostics.iter().all(|d| !d.is_error()) {
-        let span = span_of(text, 0, 0);
+        let span = places.span(0, 0);
         diagnostics.push(Diagnostic::error(
             Code::NoFrom,
             span,

@@ -1,4 +1,6 @@
 //! Renders a diagnostic with an excerpt of the file.
+//!
+//! Invariant: only this module knows the crate that draws excerpts; the text has no colours.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
@@ -39,7 +41,7 @@ mod tests {
     #[test]
     fn the_place_is_shown_and_underlined() {
         let file = "FROM a\nCOPPY x y\n";
-        let span = crate::lines::span_of(file, 7, 12);
+        let span = crate::place::Places::new(file).span(7, 12);
         let wrong = Diagnostic::error(Code::UnknownInstruction, span, "unknown instruction COPPY")
             .help("did you mean COPY?");
         let text = super::render(&wrong, file, "Dockerfile");

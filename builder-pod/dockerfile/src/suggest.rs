@@ -1,4 +1,6 @@
 //! Finds the name that was probably meant.
+//!
+//! Invariant: a name that is not near is no suggestion: a wrong one is worse than none.
 
 /// The candidate written most alike, if any is near: one edit for every three characters, ignoring case.
 /// Swapped neighbours count as one edit.

@@ -1,4 +1,6 @@
 //! What parses but is not carried out yet: refused with its place, never ignored.
+//!
+//! Invariant: it is asked instruction by instruction, so that stages which are not built may have anything.
 
 use crate::ast::{CopyInstruction, Instruction, Kind, Span};
 use crate::diagnostic::{Code, Diagnostic};
@@ -27,7 +29,7 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
                 refuse("ADD of a URL or git repository", source.span);
             }
         }
-        Kind::OnBuild(trigger) => refuse("ONBUILD", trigger.span),
+        Kind::OnBuild(trigger) => refuse("ONBUILD", trigger.text.span),
         _ => {}
     }
     found

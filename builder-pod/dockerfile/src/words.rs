@@ -1,4 +1,17 @@
 //! Words: quotes, escapes and variables, with the rules of BuildKit's shell lexer.
+//!
+//! Invariant: a word from an untrusted file can neither exhaust the stack nor take more than linear time per
+//! substitution.
+//! It must not know where variables come from: the caller looks them up.
+
+use crate::pattern;
+
+/// How deep substitutions may stand in each other.
+const DEPTH_LIMIT: usize = 64;
+
+/// Longest result in bytes. No program can be given a longer variable, and without a limit two dozen `ENV`
+/// that double each other would fill the memory.
+const LENGTH_LIMIT: usize = 1024 * 1024;
 
 /// Why a word cannot be expanded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +35,20 @@ pub enum WordError {
         /// The message, or that it is not set.
         message: String,
     },
+    /// A pattern that is none.
+    #[error("the pattern {0:?} is malformed; a backslash stands only before *, ?, / and itself")]
+    Pattern(String),
+    /// A result without measure.
+    #[error("the result has more than {LENGTH_LIMIT} bytes")]
+    TooLong,
+    /// Substitutions within substitutions.
+    #[error("substitutions stand in each other more than {DEPTH_LIMIT} deep")]
+    Depth,
+}
+
+/// Whether it separates words where quotes mean nothing.
+pub(crate) fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\u{b}' | '\u{c}')
 }
 
 /// What became of a word.
@@ -123,13 +150,16 @@ impl Words {
         }
     }
 
-    /// Quotes make a word even when nothing is in them.
-    fn begin_word(&mut self) {
-        self.word.get_or_insert_default();
-    }
-
     fn end_word(&mut self) {
         self.words.extend(self.word.take());
+    }
+
+    fn check_length(&self) -> Result<(), WordError> {
+        if self.whole.len() > LENGTH_LIMIT {
+            Err(WordError::TooLong)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -137,6 +167,9 @@ struct Scanner<'a> {
     characters: Vec<char>,
     position: usize,
     escape: char,
+    /// Whether escapes stay: a pattern has its own use for them.
+    keeps_escapes: bool,
+    depth: usize,
     lookup: Lookup<'a>,
     unset: Vec<String>,
 }
@@ -147,6 +180,8 @@ impl<'a> Scanner<'a> {
             characters: word.chars().collect(),
             position: 0,
             escape,
+            keeps_escapes: false,
+            depth: 0,
             lookup,
             unset: Vec::new(),
         }
@@ -162,9 +197,16 @@ impl<'a> Scanner<'a> {
         Some(character)
     }
 
+    fn next_if(&mut self, expected: char) -> bool {
+        let met = self.peek() == Some(expected);
+        self.position += usize::from(met);
+        met
+    }
+
     /// Up to a character that ends it (which is consumed), or to the end of the text.
     fn until(&mut self, stop: Option<char>, out: &mut Words) -> Result<bool, WordError> {
         while let Some(character) = self.peek() {
+            out.check_length()?;
             if Some(character) == stop {
                 self.position += 1;
                 return Ok(true);
@@ -172,15 +214,16 @@ impl<'a> Scanner<'a> {
             match character {
                 '\'' => self.single_quoted(out)?,
                 '"' => self.double_quoted(out)?,
-                '$' => {
-                    for character in self.dollar()?.chars() {
-                        out.plain(character);
-                    }
-                }
+                '$' => self.dollar()?.chars().for_each(|c| out.plain(c)),
                 _ if character == self.escape => {
                     self.position += 1;
-                    // An escape at the very end stands for itself.
-                    out.raw(self.next().unwrap_or(character));
+                    if self.keeps_escapes {
+                        out.raw(character);
+                    }
+                    // An escape at the very end escapes nothing and is dropped.
+                    if let Some(escaped) = self.next() {
+                        out.raw(escaped);
+                    }
                 }
                 _ => {
                     self.position += 1;
@@ -193,7 +236,6 @@ impl<'a> Scanner<'a> {
 
     fn single_quoted(&mut self, out: &mut Words) -> Result<(), WordError> {
         self.position += 1;
-        out.begin_word();
         loop {
             match self.next() {
                 None => return Err(WordError::Quote('\'')),
@@ -205,29 +247,32 @@ impl<'a> Scanner<'a> {
 
     fn double_quoted(&mut self, out: &mut Words) -> Result<(), WordError> {
         self.position += 1;
-        out.begin_word();
         loop {
+            out.check_length()?;
             match self.peek() {
                 None => return Err(WordError::Quote('"')),
                 Some('"') => {
                     self.position += 1;
                     return Ok(());
                 }
-                Some('$') => self
-                    .dollar()?
-                    .chars()
-                    .for_each(|character| out.raw(character)),
-                Some(character) => {
+                Some('$') => self.dollar()?.chars().for_each(|c| out.raw(c)),
+                Some(character) if character == self.escape => {
                     self.position += 1;
                     let next = self.peek();
-                    match next.filter(|_| character == self.escape) {
-                        // Only these lose their escape inside double quotes.
-                        Some(next) if next == '"' || next == '$' || next == self.escape => {
-                            self.position += 1;
-                            out.raw(next);
-                        }
-                        _ => out.raw(character),
+                    // Only these lose their escape inside double quotes.
+                    let escapable = |c: &char| matches!(c, '"' | '$') || *c == self.escape;
+                    let escaped = next.filter(escapable);
+                    if escaped.is_none() || self.keeps_escapes {
+                        out.raw(character);
                     }
+                    if let Some(escaped) = escaped {
+                        self.position += 1;
+                        out.raw(escaped);
+                    }
+                }
+                Some(character) => {
+                    self.position += 1;
+                    out.raw(character);
                 }
             }
         }
@@ -235,9 +280,14 @@ impl<'a> Scanner<'a> {
 
     fn dollar(&mut self) -> Result<String, WordError> {
         self.position += 1;
-        if self.peek() == Some('{') {
-            self.position += 1;
-            return self.braced();
+        if self.next_if('{') {
+            self.depth += 1;
+            if self.depth > DEPTH_LIMIT {
+                return Err(WordError::Depth);
+            }
+            let value = self.braced();
+            self.depth -= 1;
+            return value;
         }
         let name = self.name();
         if name.is_empty() {
@@ -246,17 +296,26 @@ impl<'a> Scanner<'a> {
         Ok(self.value(&name).unwrap_or_default())
     }
 
-    /// Letters, digits and underscores; a digit or special parameter stands alone.
+    /// Letters, digits and underscores; a number or a special parameter stands alone.
     fn name(&mut self) -> String {
         let Some(first) = self.peek() else {
             return String::new();
         };
-        if first.is_ascii_digit() || "@*#".contains(first) {
+        if "@*#?-$!".contains(first) {
             self.position += 1;
             return first.to_string();
         }
+        let is_number = first.is_ascii_digit();
         let mut name = String::new();
-        while let Some(character) = self.peek().filter(|c| c.is_alphanumeric() || *c == '_') {
+        while let Some(character) = self.peek() {
+            let belongs = if is_number {
+                character.is_ascii_digit()
+            } else {
+                character.is_alphanumeric() || character == '_'
+            };
+            if !belongs {
+                break;
+            }
             name.push(character);
             self.position += 1;
         }
@@ -289,19 +348,22 @@ impl<'a> Scanner<'a> {
             },
             Some(modifier @ ('-' | '+' | '?')) => self.conditional(&name, modifier, false),
             Some(side @ ('#' | '%')) => {
-                let longest = self.peek() == Some(side);
-                self.position += usize::from(longest);
-                let pattern = self.operand('}', &name)?;
+                let longest = self.next_if(side);
+                let pattern = self.pattern('}', &name)?;
                 let value = self.value(&name).unwrap_or_default();
-                Ok(trim(&value, &pattern, side == '#', longest))
+                let trimmed = match side {
+                    '#' => pattern::trim_start(&value, &pattern, longest),
+                    _ => pattern::trim_end(&value, &pattern, longest),
+                };
+                trimmed.map_err(|_| WordError::Pattern(pattern))
             }
             Some('/') => {
-                let all = self.peek() == Some('/');
-                self.position += usize::from(all);
-                let pattern = self.operand('/', &name)?;
-                let replacement = self.operand('}', &name)?;
+                let all = self.next_if('/');
+                let pattern = self.pattern('/', &name)?;
+                let replacement = self.pattern('}', &name)?;
                 let value = self.value(&name).unwrap_or_default();
-                Ok(replace(&value, &pattern, &replacement, all))
+                pattern::replace(&value, &pattern, &replacement, all)
+                    .map_err(|_| WordError::Pattern(pattern))
             }
             Some(other) => Err(wrong(other.to_string())),
         }
@@ -317,6 +379,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// As [`Self::operand`], with its escapes.
+    fn pattern(&mut self, stop: char, name: &str) -> Result<String, WordError> {
+        let outer = std::mem::replace(&mut self.keeps_escapes, true);
+        let operand = self.operand(stop, name);
+        self.keeps_escapes = outer;
+        operand
+    }
+
     /// `-` when unset, `+` when set, `?` required; with a colon an empty value counts as unset.
     fn conditional(
         &mut self,
@@ -324,121 +394,26 @@ impl<'a> Scanner<'a> {
         modifier: char,
         colon: bool,
     ) -> Result<String, WordError> {
-        let operand = self.operand('}', name)?;
+        let outer = std::mem::replace(&mut self.keeps_escapes, false);
+        let operand = self.operand('}', name);
+        self.keeps_escapes = outer;
+        let operand = operand?;
         let value = (self.lookup)(name).filter(|value| !colon || !value.is_empty());
         match (modifier, value) {
             ('-', value) => Ok(value.unwrap_or(operand)),
             ('+', value) => Ok(value.map(|_| operand).unwrap_or_default()),
             (_, Some(value)) => Ok(value),
             (_, None) => {
-                let message = if operand.is_empty() {
-                    if colon {
-                        "it must have a value"
-                    } else {
-                        "it must be set"
-                    }
-                    .to_owned()
-                } else {
-                    operand
+                let message = match (operand.is_empty(), colon) {
+                    (false, _) => operand,
+                    (true, true) => "it must have a value".to_owned(),
+                    (true, false) => "it must be set".to_owned(),
                 };
-                Err(WordError::Required {
-                    name: name.to_owned(),
-                    message,
-                })
+                let name = name.to_owned();
+                Err(WordError::Required { name, message })
             }
         }
     }
-}
-
-/// `*` and `?` of a pattern; a backslash makes the next character plain.
-enum PatternPart {
-    Plain(char),
-    One,
-    Many,
-}
-
-fn pattern_parts(pattern: &str) -> Vec<PatternPart> {
-    let mut parts = Vec::new();
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        parts.push(match character {
-            '*' => PatternPart::Many,
-            '?' => PatternPart::One,
-            '\\' => PatternPart::Plain(characters.next().unwrap_or('\\')),
-            other => PatternPart::Plain(other),
-        });
-    }
-    parts
-}
-
-/// Whether the parts match the whole text.
-fn pattern_matches(parts: &[PatternPart], text: &[char]) -> bool {
-    match parts.split_first() {
-        None => text.is_empty(),
-        Some((PatternPart::Many, rest)) => {
-            (0..=text.len()).any(|taken| pattern_matches(rest, &text[taken..]))
-        }
-        Some((PatternPart::One, rest)) => text
-            .split_first()
-            .is_some_and(|(_, text)| pattern_matches(rest, text)),
-        Some((PatternPart::Plain(plain), rest)) => text
-            .split_first()
-            .is_some_and(|(first, text)| first == plain && pattern_matches(rest, text)),
-    }
-}
-
-/// Removes the shortest or longest match at one end.
-fn trim(value: &str, pattern: &str, front: bool, longest: bool) -> String {
-    let parts = pattern_parts(pattern);
-    let characters: Vec<char> = value.chars().collect();
-    let all = characters.len();
-    let fits = |length: &usize| {
-        let piece = if front {
-            &characters[..*length]
-        } else {
-            &characters[all - *length..]
-        };
-        pattern_matches(&parts, piece)
-    };
-    let found = if longest {
-        (0..=all).rev().find(fits)
-    } else {
-        (0..=all).find(fits)
-    };
-    let length = found.unwrap_or(0);
-    let kept = if front {
-        &characters[length..]
-    } else {
-        &characters[..all - length]
-    };
-    kept.iter().collect()
-}
-
-/// Replaces the first or every longest match; an empty pattern matches nothing.
-fn replace(value: &str, pattern: &str, replacement: &str, all: bool) -> String {
-    let parts = pattern_parts(pattern);
-    if parts.is_empty() {
-        return value.to_owned();
-    }
-    let characters: Vec<char> = value.chars().collect();
-    let (mut result, mut at, mut done) = (String::new(), 0, false);
-    while at < characters.len() {
-        let longest = (at + 1..=characters.len())
-            .rev()
-            .find(|end| !done && pattern_matches(&parts, &characters[at..*end]));
-        match longest {
-            Some(end) => {
-                result.push_str(replacement);
-                at = end;
-                done = !all;
-            }
-            None => {
-                result.push(characters[at]);
-                at += 1;
-            }
-        }
-    }
-    result
 }
 
 #[cfg(test)]
@@ -480,9 +455,19 @@ mod tests {
             ("${path%%/*}", ""),
             ("${v/a/A}", "vAlue"),
             ("${path//\\//-}", "-usr-local-bin"),
+            ("${path//\\//\\/}", "\\/usr\\/local\\/bin"),
             ("$", "$"),
             ("$.x", "$.x"),
             ("a$1b", "ab"),
+            ("$10b", "b"),
+            ("$$x$-$?", "x"),
+            ("${10:-d}${@:-e}", "de"),
+            ("x\\", "x"),
+            ("${path#\\*}", "/usr/local/bin"),
+            ("${path#*[}", "/usr/local/bin"),
+            ("${path/\"/usr\"/x}", "x/local/bin"),
+            ("${v#$v}", ""),
+            ("${none/a/b}", ""),
             ("\\$v", "$v"),
             ("'$v'", "$v"),
             ("\"$v\"", "value"),
@@ -499,10 +484,7 @@ mod tests {
     #[test]
     fn unquoted_blanks_split_and_quoted_ones_do_not() {
         let words = |text| expand_words(text, '\\', &lookup).unwrap().0;
-        assert_eq!(
-            words("$list \"$list\" x\\ y ''"),
-            ["a", "b", "a b", "x y", ""]
-        );
+        assert_eq!(words("$list \"$list\" x\\ y ''"), ["a", "b", "a b", "x y"]);
         assert_eq!(words("$none"), Vec::<String>::new());
     }
 
@@ -515,12 +497,36 @@ mod tests {
     #[test]
     fn malformed_words_are_errors() {
         for wrong in [
-            "'a", "\"a", "${", "${v", "${}", "${:x}", "${v:#p}", "${v:-x", "${v!}",
+            "'a", "\"a", "${", "${v", "${}", "${:x}", "${v:#p}", "${v:-x", "${v!}", "${v//x}",
+            "${v#\\x}", "${{v}", "${.}",
         ] {
             assert!(expand(wrong, '\\', &lookup).is_err(), "{wrong}");
         }
         let error = expand("${none:?needed}", '\\', &lookup).unwrap_err();
         assert_eq!(error.to_string(), "none: needed");
+    }
+
+    #[test]
+    fn the_escape_character_is_the_directives() {
+        let text = |word| expand(word, '`', &lookup).unwrap().text;
+        assert_eq!(text("`$v C:\\v `` \"`\"`x\""), "$v C:\\v ` \"`x");
+    }
+
+    #[test]
+    fn substitutions_cannot_be_nested_without_end() {
+        let nested = |depth| "${none:-".repeat(depth) + &"}".repeat(depth);
+        assert!(expand(&nested(DEPTH_LIMIT), '\\', &lookup).is_ok());
+        let error = expand(&nested(50_000), '\\', &lookup);
+        assert_eq!(error, Err(WordError::Depth));
+    }
+
+    #[test]
+    fn values_cannot_grow_without_end() {
+        let long = |_: &str| Some("x".repeat(LENGTH_LIMIT));
+        assert!(expand("$a", '\\', &long).is_ok());
+        for word in ["$a$a$a", "\"$a$a$a\"", "${b:+$a$a$a}"] {
+            assert_eq!(expand(word, '\\', &long), Err(WordError::TooLong), "{word}");
+        }
     }
 
     #[test]
