@@ -266,3 +266,6 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         && path.starts_with(directory)
         && (directory.is_empty() || path[directory.len()] == b'/')
 }
+
+#[cfg(test)]
+mod tests;

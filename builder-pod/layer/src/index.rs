@@ -202,3 +202,6 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

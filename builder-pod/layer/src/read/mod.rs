@@ -6,6 +6,8 @@
 //! Invariant: of extended attributes only `security.capability` is kept; whatever engines keep for themselves
 //! in others does not come in.
 
+mod header;
+mod marker;
 mod number;
 mod pax;
 mod sparse;
@@ -15,8 +17,11 @@ use std::io::{BufRead, BufReader, Read};
 use tar::Header;
 
 use crate::error::LayerError;
-use crate::node::{Node, NodeKind, Time, device};
-use number::{time_of, unsigned};
+use crate::node::{Node, NodeKind};
+use header::{Fields, checksum_is_wrong, header_name, until_zero};
+pub use marker::is_whiteout_name;
+use marker::{Marker, marker};
+use number::unsigned;
 use pax::PaxRecords;
 pub use sparse::SparseMap;
 
@@ -269,7 +274,7 @@ impl<R: Read> LayerReader<R> {
         let target = target.unwrap_or_else(|| until_zero(&header.as_old().linkname).to_vec());
 
         let kind = match header.as_old().linkflag[0] {
-            b'0' | 0 | b'7' if name.ends_with(b"/") => b'5',
+            0 if name.ends_with(b"/") => b'5',
             0 | b'7' => b'0',
             kind => kind,
         };
@@ -565,146 +570,6 @@ impl<R: Read> Read for LayerReader<R> {
     }
 }
 
-/// The numbers of an entry: an extended header's record, else the header's field.
-struct Fields<'a> {
-    header: &'a Header,
-    pax: &'a PaxRecords,
-    offset: u64,
-}
-
-impl Fields<'_> {
-    fn bad(&self, problem: &'static str) -> LayerError {
-        LayerError::Header {
-            offset: self.offset,
-            problem,
-        }
-    }
-
-    fn size(&self) -> Result<u64, LayerError> {
-        let size = self
-            .pax
-            .size
-            .or_else(|| unsigned(&self.header.as_old().size));
-        size.filter(|size| *size <= i64::MAX as u64)
-            .ok_or_else(|| self.bad("its size is no number"))
-    }
-
-    fn uid(&self) -> Result<u32, LayerError> {
-        let uid = self.pax.uid.or_else(|| unsigned(&self.header.as_old().uid));
-        uid.and_then(|uid| u32::try_from(uid).ok())
-            .ok_or_else(|| self.bad("its uid is no user id"))
-    }
-
-    fn gid(&self) -> Result<u32, LayerError> {
-        let gid = self.pax.gid.or_else(|| unsigned(&self.header.as_old().gid));
-        gid.and_then(|gid| u32::try_from(gid).ok())
-            .ok_or_else(|| self.bad("its gid is no group id"))
-    }
-
-    fn mode(&self) -> Result<u32, LayerError> {
-        let mode = unsigned(&self.header.as_old().mode);
-        #[allow(clippy::cast_possible_truncation, reason = "cut to twelve bits")]
-        mode.map(|mode| (mode & 0o7777) as u32)
-            .ok_or_else(|| self.bad("its mode is no number"))
-    }
-
-    fn mtime(&self) -> Result<Time, LayerError> {
-        let time = self
-            .pax
-            .mtime
-            .or_else(|| time_of(&self.header.as_old().mtime));
-        time.ok_or_else(|| self.bad("its time is no number"))
-    }
-
-    fn device(&self) -> Result<u64, LayerError> {
-        // GNU and ustar have the numbers at the same place.
-        let fields = self
-            .header
-            .as_ustar()
-            .map(|header| (header.dev_major, header.dev_minor));
-        let fields = fields.or_else(|| {
-            self.header
-                .as_gnu()
-                .map(|header| (header.dev_major, header.dev_minor))
-        });
-        let Some((major, minor)) = fields else {
-            return Ok(0);
-        };
-        let number = |field: &[u8]| u32::try_from(unsigned(field)?).ok();
-        let numbers = number(&major).zip(number(&minor));
-        let (major, minor) = numbers.ok_or_else(|| self.bad("its device is no number"))?;
-        Ok(device(major, minor))
-    }
-}
-
-enum Marker {
-    None,
-    Whiteout(Vec<u8>),
-    Opaque(Vec<u8>),
-    /// AUFS bookkeeping, and whatever stands below a mark: nothing a layer could mean.
-    Leftover,
-}
-
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
-
-/// Whether `path` is a mark instead of a file.
-fn marker(path: &[u8]) -> Marker {
-    let parent = crate::tree::parent_of(path);
-    if parent
-        .split(|byte| *byte == b'/')
-        .any(|part| part.starts_with(WHITEOUT_PREFIX))
-    {
-        return Marker::Leftover;
-    }
-    match crate::tree::name_of(path).strip_prefix(WHITEOUT_PREFIX) {
-        None => Marker::None,
-        Some(b".wh..opq") => Marker::Opaque(parent.to_vec()),
-        Some(name) if name.starts_with(WHITEOUT_PREFIX) => Marker::Leftover,
-        // Would name the directory itself, or its parent.
-        Some(b"" | b"." | b"..") => Marker::Leftover,
-        Some(name) => Marker::Whiteout(crate::tree::join_paths(parent, name)),
-    }
-}
-
-/// Whether a file of this name would be taken for a whiteout.
-#[must_use]
-pub fn is_whiteout_name(name: &[u8]) -> bool {
-    name.starts_with(WHITEOUT_PREFIX)
-}
-
-/// The name in a header: ustar splits long ones in two.
-fn header_name(header: &Header) -> Vec<u8> {
-    let name = until_zero(&header.as_old().name);
-    match header.as_ustar().map(|ustar| until_zero(&ustar.prefix)) {
-        Some(prefix) if !prefix.is_empty() => [prefix, name].join(&b'/'),
-        _ => name.to_vec(),
-    }
-}
-
-fn until_zero(field: &[u8]) -> &[u8] {
-    field.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
-/// The checksum counts its own field as blanks; some writers sum signed bytes.
-fn checksum_is_wrong(block: &[u8; BLOCK]) -> bool {
-    let field = 148..156;
-    let Some(expected) = unsigned(&block[field.clone()]) else {
-        return true;
-    };
-    let byte = |(index, byte): (usize, &u8)| if field.contains(&index) { b' ' } else { *byte };
-    let sum: u64 = block
-        .iter()
-        .enumerate()
-        .map(|pair| u64::from(byte(pair)))
-        .sum();
-    let signed: i64 = block
-        .iter()
-        .enumerate()
-        .map(|pair| i64::from(byte(pair).cast_signed()))
-        .sum();
-    expected != sum && i64::try_from(expected) != Ok(signed)
-}
-
 fn read_error(offset: u64) -> impl FnOnce(std::io::Error) -> LayerError {
     move |source| LayerError::Read { offset, source }
 }
@@ -715,3 +580,6 @@ fn bad_sparse(offset: u64) -> LayerError {
         problem: "the map of a sparse file is wrong",
     }
 }
+
+#[cfg(test)]
+mod tests;
