@@ -49,8 +49,11 @@ pub(crate) fn take(
             Some(message) => {
                 let mut wrong = Diagnostic::error(Code::BadFlag, span, message);
                 let names = known.iter().map(|(name, _)| *name);
-                if let Some(meant) = nearest(&flag.name, names).filter(|name| *name != flag.name) {
+                let meant = nearest(&flag.name, names).filter(|name| *name != flag.name);
+                if let Some(meant) = meant {
                     wrong = wrong.help(format!("did you mean --{meant}?"));
+                } else if known.is_empty() {
+                    wrong = wrong.help("an argument that begins with -- stands behind a word --");
                 }
                 diagnostics.push(wrong);
             }

@@ -41,11 +41,12 @@ fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&st
             .value
             .as_deref()
             .is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        let supported = matches!(flag.name.as_str(), "from" | "chown" | "chmod");
+        let name = flag.name.as_str();
         // `--link=false` asks for what is done anyway.
-        if !supported && !(off && matches!(flag.name.as_str(), "link" | "parents" | "keep-git-dir"))
-        {
-            refuse(&format!("{keyword} --{}", flag.name), flag.span);
+        let is_done = matches!(name, "from" | "chown" | "chmod")
+            || (off && matches!(name, "link" | "parents" | "keep-git-dir"));
+        if !is_done {
+            refuse(&format!("{keyword} --{name}"), flag.span);
         }
     }
 }

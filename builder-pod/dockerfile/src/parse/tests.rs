@@ -163,3 +163,88 @@ fn what_is_not_supported_is_found_and_the_rest_is_not() {
         .collect();
     assert_eq!(refused, [2, 3, 4, 5, 8]);
 }
+
+/// Pieces that mean something to the lexer, put together without sense.
+const PIECES: [&str; 40] = [
+    "FROM ",
+    "RUN ",
+    "COPY ",
+    "ENV ",
+    "ARG ",
+    "ONBUILD ",
+    "HEALTHCHECK ",
+    "CMD ",
+    "VOLUME ",
+    "AS ",
+    "--from=x ",
+    "--",
+    "=",
+    "\\",
+    "`",
+    "\n",
+    "\r\n",
+    "\\\n",
+    "# ",
+    "# escape=`\n",
+    "\"",
+    "'",
+    "$",
+    "${",
+    "}",
+    ":-",
+    "#",
+    "%",
+    "/",
+    "<<E ",
+    "<<-\"E\" ",
+    "E\n",
+    "[",
+    "]",
+    "[\"a\"]",
+    " ",
+    "\t",
+    "é",
+    "\u{feff}",
+    "1s",
+];
+
+/// Deterministic and good enough to mix pieces (Marsaglia's xorshift).
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[test]
+fn whatever_is_written_gives_places_within_the_file_and_never_a_panic() {
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    for round in 0..20_000 {
+        let length = next(&mut state) % 24;
+        let pieces = (0..length).map(|_| PIECES[next(&mut state) as usize % PIECES.len()]);
+        let text: String = pieces.collect();
+        let (file, diagnostics) = parse(&text);
+        let mut spans: Vec<crate::Span> = diagnostics.iter().map(|d| d.span).collect();
+        assert!(spans.is_sorted_by_key(|span| span.start), "{text:?}");
+        for instruction in file.stages.iter().flat_map(|stage| &stage.instructions) {
+            spans.push(instruction.span);
+            spans.extend(crate::support::check(instruction).iter().map(|d| d.span));
+            if let Kind::Copy(copy) = &instruction.kind {
+                spans.extend(copy.sources.iter().map(|word| word.span));
+                let _ = crate::expand(&copy.destination.value, file.escape, &|_| None);
+            }
+        }
+        for span in spans {
+            assert!(
+                text.get(span.start..span.end).is_some(),
+                "{span:?} of {text:?}"
+            );
+        }
+        for diagnostic in diagnostics.iter().filter(|_| round % 16 == 0) {
+            assert!(!crate::render(diagnostic, &text, "Dockerfile").is_empty());
+        }
+        if file.stages.is_empty() {
+            assert!(diagnostics.iter().any(Diagnostic::is_error), "{text:?}");
+        }
+    }
+}
