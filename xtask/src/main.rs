@@ -2,9 +2,14 @@
 //!
 //! Each command is a module; this file only parses the command line.
 
+mod cluster;
 mod command;
+mod demo;
+mod deploy;
 mod r#gen;
+mod images;
 mod lint;
+mod oci;
 mod setup;
 mod test;
 mod tidy;
@@ -32,6 +37,15 @@ enum Command {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// From nothing to an image that runs: cluster, chart, the first example
+    Demo,
+    /// Build the images and the chart's release in the test cluster, and bring what runs there up to date
+    Deploy,
+    /// A real Kubernetes on this machine, with supplies for builds without internet
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
     /// Formatting, clippy, the rules of the house and generated files
     Lint,
     /// The rules of the house alone: crate edges, forbidden APIs, file shape, dependencies, licences
@@ -57,6 +71,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Test { tier, filter } => test::run(tier, filter.as_deref()),
+        Command::Demo => demo::run(),
+        Command::Deploy => deploy::run(),
+        Command::Cluster { action } => cluster::run(&action),
         Command::Lint => lint::lint(),
         Command::Tidy => tidy::run(),
         Command::Gen { check } => r#gen::run(r#gen::Mode::of(check)),

@@ -1,0 +1,3 @@
+module stagecraft.dev/tests/cluster/packages
+
+go 1.26
