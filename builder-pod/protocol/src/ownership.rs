@@ -78,9 +78,7 @@ const DIRECTORY: u32 = 0o040_000;
 #[must_use]
 pub const fn real_permissions(mode: u32) -> u32 {
     let permissions = mode & 0o777;
-    if mode & TYPE_MASK == DIRECTORY {
-        permissions | 0o700
-    } else if permissions & 0o111 != 0 {
+    if mode & TYPE_MASK == DIRECTORY || permissions & 0o111 != 0 {
         permissions | 0o700
     } else {
         permissions | 0o600

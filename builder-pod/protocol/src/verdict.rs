@@ -86,14 +86,13 @@ impl Verdict {
         for limit in [usize::MAX, 600, 400, 250, 120, 60, 20] {
             if let Outcome::Failed(failure) = &mut verdict.outcome {
                 shorten(&mut failure.message, limit);
-                for text in [
+                let texts = [
                     &mut failure.instruction,
                     &mut failure.stage,
                     &mut failure.file,
-                ] {
-                    if let Some(text) = text {
-                        shorten(text, limit / 2);
-                    }
+                ];
+                for text in texts.into_iter().flatten() {
+                    shorten(text, limit / 2);
                 }
             }
             let json = serde_json::to_string(&verdict).unwrap_or_default();
