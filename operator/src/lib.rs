@@ -1,1 +1,17 @@
 //! The operator: turns ImageBuild objects into build pods.
+
+#[cfg(test)]
+mod apiserver;
+pub mod cli;
+mod config;
+mod events;
+mod health;
+mod leader;
+mod metrics;
+mod names;
+mod quantity;
+mod queue;
+pub mod rbac;
+mod reconcile;
+mod status;
+mod wiring;

@@ -1,3 +1,13 @@
 //! Entry point of the operator.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match stagecraft_operator::cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stagecraft-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

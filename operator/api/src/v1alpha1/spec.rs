@@ -307,7 +307,7 @@ pub struct BuildArg {
         .message("the name of a build argument starts with a letter or _ and goes on with letters, digits, _, . and -"))]
     pub name: String,
 
-    /// Its value.
+    /// The text that ARG expands to; it may be empty.
     #[schemars(length(max = BUILD_ARG_VALUE_LIMIT))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
@@ -333,7 +333,7 @@ pub struct KeyReference {
     #[schemars(length(min = 1, max = NAME_LIMIT))]
     pub name: String,
 
-    /// Key in it.
+    /// Which of its keys is used.
     #[schemars(length(min = 1, max = NAME_LIMIT))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')")
         .message("a key has letters, digits, -, _ and . only"))]
