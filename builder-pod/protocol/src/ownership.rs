@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// It is stripped from everything that comes in and never goes out.
 pub const XATTR_NAME: &str = "user.stagecraft.override";
 
+/// The extended attribute that holds the value of `security.capability` of a regular file: setting the real one
+/// takes a capability. Like [`XATTR_NAME`] it is stripped from what comes in and never goes out under this name.
+pub const CAPABILITY_XATTR_NAME: &str = "user.stagecraft.capability";
+
 /// What an inode is to the build, where that differs from what it is to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {

@@ -1,0 +1,299 @@
+//! What inodes are to the build, where the kernel refuses to say it: an attribute on files and directories, a
+//! table for inodes that cannot carry one.
+//!
+//! Invariant: every change of a record moves the inode's change time, so that the engine's snapshot sees it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CStr;
+use std::sync::{PoisonError, RwLock};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Statx, StatxFlags, Uid, XattrFlags};
+use rustix::io::Errno;
+use stagecraft_protocol::ownership::{InodeKey, Override, SpecialOwner, real_permissions};
+
+use crate::system::xattr;
+
+/// [`stagecraft_protocol::ownership::XATTR_NAME`] for the kernel.
+const NAME: &CStr = c"user.stagecraft.override";
+/// No encoded record is longer.
+const LONGEST: usize = 80;
+const SET_IDS: u32 = libc::S_ISUID | libc::S_ISGID;
+
+/// The records of a root file system.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    specials: RwLock<Specials>,
+}
+
+#[derive(Debug, Default)]
+struct Specials {
+    entries: HashMap<InodeKey, Override>,
+    changed: BTreeSet<InodeKey>,
+}
+
+/// An inode that a call is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inode {
+    /// What the build sees.
+    pub(super) seen: Override,
+    /// Whether that is recorded, rather than being the kernel's own answer.
+    pub(super) is_recorded: bool,
+    real_mode: u32,
+    key: InodeKey,
+}
+
+impl Inode {
+    /// Whether it is to the build what it is to the kernel: a directory or a file, not a device that is kept as
+    /// a file.
+    pub(super) const fn is_directory(&self) -> bool {
+        self.real_mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    pub(super) const fn is_link(&self) -> bool {
+        self.real_mode & libc::S_IFMT == libc::S_IFLNK
+    }
+
+    pub(super) const fn is_socket(&self) -> bool {
+        self.real_mode & libc::S_IFMT == libc::S_IFSOCK
+    }
+
+    const fn carries_attributes(&self) -> bool {
+        carries_attributes(self.real_mode)
+    }
+}
+
+const fn carries_attributes(mode: u32) -> bool {
+    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
+}
+
+impl Records {
+    /// Takes over what the engine made since the last step.
+    pub(crate) fn learn(&self, owners: &[SpecialOwner]) {
+        let mut specials = self
+            .specials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        specials
+            .entries
+            .extend(owners.iter().map(|owner| (owner.key, owner.attributes)));
+        specials.changed.clear();
+    }
+
+    /// What changed in the step and is part of the root file system, for the engine.
+    pub(crate) fn take_changed(&self) -> Vec<SpecialOwner> {
+        let root = status(c"/", true).ok();
+        let mut specials = self
+            .specials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let changed = std::mem::take(&mut specials.changed);
+        let is_inside = |key: &InodeKey| {
+            root.is_none_or(|root| {
+                (key.device_major, key.device_minor) == (root.stx_dev_major, root.stx_dev_minor)
+            })
+        };
+        changed
+            .into_iter()
+            .filter(is_inside)
+            .filter_map(|key| {
+                let attributes = *specials.entries.get(&key)?;
+                Some(SpecialOwner { key, attributes })
+            })
+            .collect()
+    }
+
+    /// Forgets everything: the root is empty.
+    pub(crate) fn forget(&self) {
+        let mut specials = self
+            .specials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *specials = Specials::default();
+    }
+
+    /// What is recorded of the inode at a path; `None` when the kernel's own answer about it is right, whatever
+    /// that is. One call in most cases.
+    pub(super) fn look_up(&self, path: &CStr, follow: bool) -> Option<Override> {
+        let mut value = [0; LONGEST];
+        match xattr::get(path, follow, NAME, &mut value) {
+            Ok(length) => return Override::decode(value.get(..length)?),
+            // The inode or its file system carries no such attributes, or this one has none.
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
+            Err(_) => return None,
+        }
+        let specials = self.specials.read().unwrap_or_else(PoisonError::into_inner);
+        if specials.entries.is_empty() {
+            return None;
+        }
+        specials
+            .entries
+            .get(&key_of(&status(path, follow).ok()?))
+            .copied()
+    }
+
+    /// The inode at a path.
+    pub(super) fn inode(&self, path: &CStr, follow: bool) -> Result<Inode, Errno> {
+        let status = status(path, follow)?;
+        let recorded = self.look_up(path, follow);
+        let real_mode = u32::from(status.stx_mode);
+        let native = Override {
+            uid: status.stx_uid,
+            gid: status.stx_gid,
+            mode: real_mode,
+            rdev: libc::makedev(status.stx_rdev_major, status.stx_rdev_minor),
+        };
+        Ok(Inode {
+            seen: recorded.unwrap_or(native),
+            is_recorded: recorded.is_some(),
+            real_mode,
+            key: key_of(&status),
+        })
+    }
+
+    /// Makes the build see `new` at a path where `inode` is.
+    pub(super) fn record(
+        &self,
+        path: &CStr,
+        follow: bool,
+        inode: &Inode,
+        new: Override,
+    ) -> Result<(), Errno> {
+        if !inode.carries_attributes() {
+            return self.record_special(path, follow, inode, new);
+        }
+        let permissions = real_permissions(new.mode);
+        let is_native = new.uid == 0
+            && new.gid == 0
+            && new.mode & SET_IDS == 0
+            && new.mode & libc::S_IFMT == inode.real_mode & libc::S_IFMT
+            && new.mode & 0o777 == permissions;
+        // A sticky bit needs no record: nothing else than the build's own root tests it.
+        let wanted = if is_native {
+            new.mode & 0o1777
+        } else {
+            permissions
+        };
+        // First, because an attribute can be written only by an owner who may write.
+        if inode.real_mode & 0o7777 != wanted {
+            let mode = Mode::from_raw_mode(wanted);
+            match rustix::fs::chmodat(CWD, path, mode, AtFlags::empty()) {
+                Ok(()) => {}
+                // An inode of the runtime's, or of another owner: it is what it is.
+                Err(Errno::PERM) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let result = if is_native {
+            match xattr::remove(path, follow, NAME) {
+                Err(Errno::NODATA) => Ok(()),
+                other => other,
+            }
+        } else {
+            xattr::set(
+                path,
+                follow,
+                NAME,
+                new.encode().as_bytes(),
+                XattrFlags::empty(),
+            )
+        };
+        match result {
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {
+                self.remember(inode.key, new);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Notes what was just made at a path.
+    pub(super) fn record_new(&self, path: &CStr, follow: bool, new: Override) -> Result<(), Errno> {
+        let inode = self.inode(path, follow)?;
+        self.record(path, follow, &inode, new)
+    }
+
+    fn record_special(
+        &self,
+        path: &CStr,
+        follow: bool,
+        inode: &Inode,
+        new: Override,
+    ) -> Result<(), Errno> {
+        let flags = if follow {
+            AtFlags::empty()
+        } else {
+            AtFlags::SYMLINK_NOFOLLOW
+        };
+        // The owner is root's already. What counts is that the change time moves, and that an overlay copies the
+        // inode up: only then its numbers are those that it keeps.
+        let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+        let copied = rustix::fs::chownat(CWD, path, root.0, root.1, flags);
+        if copied == Err(Errno::ROFS) {
+            return Err(Errno::ROFS);
+        }
+        if !inode.is_link() && inode.real_mode & 0o777 != new.mode & 0o777 {
+            let mode = Mode::from_raw_mode(new.mode & 0o777 | 0o600);
+            let _ = rustix::fs::chmodat(CWD, path, mode, AtFlags::empty());
+        }
+        let key = key_of(&status(path, follow)?);
+        self.remember(key, new);
+        Ok(())
+    }
+
+    fn remember(&self, key: InodeKey, new: Override) {
+        let mut specials = self
+            .specials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_plain = new.uid == 0 && new.gid == 0 && new.mode & 0o7000 == 0;
+        if is_plain && !specials.entries.contains_key(&key) {
+            return;
+        }
+        specials.entries.insert(key, new);
+        specials.changed.insert(key);
+    }
+}
+
+fn status(path: &CStr, follow: bool) -> Result<Statx, Errno> {
+    let flags = if follow {
+        AtFlags::empty()
+    } else {
+        AtFlags::SYMLINK_NOFOLLOW
+    };
+    rustix::fs::statx(
+        CWD,
+        path,
+        flags,
+        StatxFlags::BASIC_STATS | StatxFlags::BTIME,
+    )
+}
+
+const fn key_of(status: &Statx) -> InodeKey {
+    InodeKey {
+        device_major: status.stx_dev_major,
+        device_minor: status.stx_dev_minor,
+        inode: status.stx_ino,
+        birth_seconds: status.stx_btime.tv_sec,
+        birth_nanoseconds: status.stx_btime.tv_nsec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attribute_has_the_name_of_the_protocol() {
+        assert_eq!(
+            NAME.to_str(),
+            Ok(stagecraft_protocol::ownership::XATTR_NAME)
+        );
+        let longest = Override {
+            uid: u32::MAX,
+            gid: u32::MAX,
+            mode: u32::MAX,
+            rdev: u64::MAX,
+        };
+        assert!(longest.encode().len() <= LONGEST);
+    }
+}
