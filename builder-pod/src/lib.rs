@@ -1,1 +1,18 @@
 //! The engine: plans, builds and pushes an image.
+//!
+//! `cli` turns flags or a request file into a `BuildRequest`; `engine` takes it from there:
+//! `context` -> (parse, plan) -> `execute` (with `copy`, `rootfs`, `runners`, `store`) -> `export`.
+//! Invariant: the engine never executes a build's code; that is the runner's part (crate `stagecraft-sandbox`).
+
+pub mod cli;
+pub mod context;
+pub mod copy;
+pub mod engine;
+pub mod execute;
+pub mod export;
+pub mod failure;
+pub mod progress;
+pub mod rootfs;
+pub mod runners;
+pub mod store;
+pub mod times;

@@ -1,3 +1,5 @@
-//! Entry point of the builder.
+//! Entry point of the builder: everything is in the library's `cli`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stagecraft_builder::cli::main()
+}

@@ -1,0 +1,311 @@
+//! `stagecraft-builder build`: flags to a [`BuildRequest`], and the end to an exit code.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use stagecraft_protocol::request::{
+    BuildRequest, DockerfileSource, Mode, RegistrySettings, Source, Timestamps,
+};
+use stagecraft_protocol::verdict::{self, Outcome};
+
+use super::errors::{ErrorFormat, usage};
+use crate::export::Destination;
+use crate::{engine, runners};
+
+/// Flags that `build` and `plan` share: what is built, from what.
+#[derive(clap::Args)]
+pub(super) struct InputArguments {
+    /// Dockerfile to build [default: Dockerfile in the context]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Stage to build, by name or index [default: the last stage]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Set a build argument; without `=VALUE` it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Set a label on the image
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Platform to build for [default: that of this machine]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// Read images of HOST from a mirror first
+    #[arg(long, value_name = "HOST=[http://]HOST:PORT")]
+    registry_mirror: Vec<String>,
+    /// Speak plain http to this registry
+    #[arg(long, value_name = "HOST:PORT")]
+    insecure_registry: Vec<String>,
+    /// Trust the CA certificates of a PEM file for a registry
+    #[arg(long, value_name = "HOST[:PORT]=FILE")]
+    registry_ca: Vec<String>,
+    /// Clamp every time in the image to these seconds since 1970, and set SOURCE_DATE_EPOCH in RUN
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SOURCE_DATE_EPOCH",
+        allow_negative_numbers = true
+    )]
+    source_date_epoch: Option<i64>,
+    /// Form of an error on standard error: text for people, json for programs
+    #[arg(long, value_enum, default_value_t = ErrorFormat::Text)]
+    pub(super) error_format: ErrorFormat,
+    /// The directory with the files that the Dockerfile may copy
+    #[arg(value_name = "CONTEXT")]
+    context: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(super) struct BuildArguments {
+    #[command(flatten)]
+    input: InputArguments,
+    /// Name of the image; repeat for several
+    #[arg(short, long, value_name = "REF")]
+    tag: Vec<String>,
+    /// Where the result goes: type=registry, or type=oci,dest=DIR for an OCI layout
+    #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
+    output: Vec<String>,
+    /// Push to every --tag (the same as --output type=registry)
+    #[arg(long)]
+    push: bool,
+    /// RUN steps that execute at a time [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    parallel_stages: Option<u32>,
+    /// Write digest and size of the result to a JSON file
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    /// Form of the progress on standard error
+    #[arg(long, value_enum, default_value_t = ProgressForm::Plain)]
+    progress: ProgressForm,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ProgressForm {
+    Plain,
+    Quiet,
+}
+
+/// Builds, and gives the exit code.
+pub(super) async fn run(arguments: BuildArguments) -> u8 {
+    let destinations = match destinations(&arguments) {
+        Ok(destinations) => destinations,
+        Err(message) => return usage(&message),
+    };
+    let mut request = match arguments.input.request(Mode::Build) {
+        Ok(request) => request,
+        Err(message) => return usage(&message),
+    };
+    if destinations.contains(&Destination::Registry) {
+        request.images.clone_from(&arguments.tag);
+    }
+    if let Some(parallel) = arguments.parallel_stages {
+        request.parallel_stages = parallel.max(1);
+    }
+    let progress = match arguments.progress {
+        ProgressForm::Plain => super::errors::progress_to_stderr(),
+        ProgressForm::Quiet => crate::progress::Progress::new(Box::new(std::io::sink())),
+    };
+    let scratch = match tempfile::Builder::new()
+        .prefix("stagecraft-")
+        .tempdir_in(scratch_parent())
+    {
+        Ok(scratch) => scratch,
+        Err(error) => return usage(&format!("cannot make a scratch directory: {error}")),
+    };
+    let surroundings = engine::Surroundings {
+        scratch: scratch.path().to_owned(),
+        runners: runners::RunnerSource::Local {
+            program: PathBuf::from("/proc/self/exe"),
+        },
+        destinations,
+        image_names: arguments.tag.clone(),
+        progress,
+        refuse_loopback: false,
+    };
+    let (outcome, _report) = super::engine::until_signal(engine::run(&request, surroundings)).await;
+    if let Err(message) = write_metadata(arguments.metadata_file.as_deref(), &outcome) {
+        return usage(&message);
+    }
+    super::errors::print_end(&outcome, arguments.input.error_format);
+    verdict::exit_code(&outcome, Mode::Build)
+}
+
+/// Big files belong on a disk, not on the memory file system that `/tmp` often is.
+fn scratch_parent() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+fn destinations(arguments: &BuildArguments) -> Result<Vec<Destination>, String> {
+    let mut destinations = Vec::new();
+    if arguments.push {
+        destinations.push(Destination::Registry);
+    }
+    for output in &arguments.output {
+        let destination = Destination::parse(output)?;
+        if !destinations.contains(&destination) {
+            destinations.push(destination);
+        }
+    }
+    if destinations.contains(&Destination::Registry) && arguments.tag.is_empty() {
+        return Err("pushing needs a name: add --tag REGISTRY/REPOSITORY:TAG".to_owned());
+    }
+    Ok(destinations)
+}
+
+fn write_metadata(file: Option<&Path>, outcome: &Outcome) -> Result<(), String> {
+    let (
+        Some(file),
+        Outcome::Succeeded {
+            digest, size_bytes, ..
+        },
+    ) = (file, outcome)
+    else {
+        return Ok(());
+    };
+    let metadata = serde_json::json!({
+        "containerimage.digest": digest,
+        "stagecraft.dev/sizeBytes": size_bytes,
+    });
+    std::fs::write(file, format!("{metadata:#}\n"))
+        .map_err(|error| format!("cannot write the metadata file {}: {error}", file.display()))
+}
+
+impl InputArguments {
+    /// The request that these flags mean.
+    pub(super) fn request(&self, mode: Mode) -> Result<BuildRequest, String> {
+        let context = self.context.canonicalize().map_err(|error| {
+            format!(
+                "the context {}: {error}; CONTEXT is a directory",
+                self.context.display()
+            )
+        })?;
+        if !context.is_dir() {
+            return Err(format!(
+                "the context {} is not a directory",
+                context.display()
+            ));
+        }
+        let parallel =
+            std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(2));
+        Ok(BuildRequest {
+            protocol_version: stagecraft_protocol::PROTOCOL_VERSION,
+            mode,
+            dockerfile: self.dockerfile(&context)?,
+            source: Source::Directory {
+                path: path_text(&context)?,
+            },
+            context_path: String::new(),
+            build_args: self.build_args()?,
+            target: self.target.clone(),
+            images: Vec::new(),
+            labels: pairs("--label", &self.label)?,
+            timestamps: self
+                .source_date_epoch
+                .map_or(Timestamps::BuildTime, Timestamps::Epoch),
+            registries: self.registries()?,
+            credential_files: docker_config(),
+            runners: u32::MAX,
+            parallel_stages: parallel,
+            memory_limit_bytes: None,
+            pins: None,
+            platform: self.platform.clone(),
+        })
+    }
+
+    /// `--file` is relative to the working directory, the request's path to the context.
+    fn dockerfile(&self, context: &Path) -> Result<DockerfileSource, String> {
+        let Some(file) = &self.file else {
+            return Ok(DockerfileSource::Path("Dockerfile".to_owned()));
+        };
+        let found = file
+            .canonicalize()
+            .map_err(|error| format!("the Dockerfile {}: {error}", file.display()))?;
+        if let Ok(inside) = found.strip_prefix(context) {
+            return Ok(DockerfileSource::Path(path_text(inside)?));
+        }
+        std::fs::read_to_string(&found)
+            .map(DockerfileSource::Inline)
+            .map_err(|error| format!("the Dockerfile {}: {error}", file.display()))
+    }
+
+    fn build_args(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut build_args = BTreeMap::new();
+        for argument in &self.build_arg {
+            match argument.split_once('=') {
+                Some(("", _)) => return Err(format!("--build-arg {argument}: the name is empty")),
+                Some((name, value)) => _ = build_args.insert(name.to_owned(), value.to_owned()),
+                None => {
+                    if let Ok(value) = std::env::var(argument) {
+                        build_args.insert(argument.clone(), value);
+                    }
+                }
+            }
+        }
+        Ok(build_args)
+    }
+
+    fn registries(&self) -> Result<Vec<RegistrySettings>, String> {
+        let mut by_host: BTreeMap<String, RegistrySettings> = BTreeMap::new();
+        let mut settings = |host: &str, change: &dyn Fn(&mut RegistrySettings)| {
+            let entry = by_host
+                .entry(host.to_owned())
+                .or_insert_with(|| RegistrySettings {
+                    host: host.to_owned(),
+                    ..RegistrySettings::default()
+                });
+            change(entry);
+        };
+        for mirror in &self.registry_mirror {
+            let (host, address) = mirror
+                .split_once('=')
+                .ok_or_else(|| format!("--registry-mirror {mirror}: expected HOST=HOST:PORT"))?;
+            // As with other builders, a mirror that is also named insecure is spoken to over http.
+            let plain = self
+                .insecure_registry
+                .iter()
+                .any(|insecure| insecure == address);
+            let address = if plain {
+                format!("http://{address}")
+            } else {
+                address.to_owned()
+            };
+            settings(host, &|entry| entry.mirrors.push(address.clone()));
+        }
+        for host in &self.insecure_registry {
+            settings(host, &|entry| entry.plain_http = true);
+        }
+        for ca in &self.registry_ca {
+            let (host, file) = ca
+                .split_once('=')
+                .ok_or_else(|| format!("--registry-ca {ca}: expected HOST[:PORT]=FILE"))?;
+            settings(host, &|entry| entry.ca_file = Some(file.to_owned()));
+        }
+        Ok(by_host.into_values().collect())
+    }
+}
+
+fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let pair = |value: &String| match value.split_once('=') {
+        Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), text.to_owned())),
+        _ => Err(format!("{flag} {value}: expected NAME=VALUE")),
+    };
+    values.iter().map(pair).collect()
+}
+
+fn path_text(path: &Path) -> Result<String, String> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("the path {} is not valid UTF-8", path.display()))
+}
+
+/// Where `docker login` keeps its credentials; helpers (credsStore) are not executed.
+fn docker_config() -> Vec<String> {
+    let directory = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
+    let file = directory.map(|directory| directory.join("config.json"));
+    file.filter(|file| file.is_file())
+        .and_then(|file| file.to_str().map(str::to_owned))
+        .into_iter()
+        .collect()
+}

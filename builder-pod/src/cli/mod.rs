@@ -1,0 +1,75 @@
+//! The command line of `stagecraft-builder`.
+//!
+//! Invariant: only this module reads the environment and writes to the terminal.
+
+mod build;
+mod engine;
+mod errors;
+mod plan;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds images from multi-stage Dockerfiles without a daemon and without privileges.
+#[derive(Parser)]
+#[command(name = "stagecraft-builder", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build an image from a Dockerfile and a context directory, on this machine
+    Build(Box<build::BuildArguments>),
+    /// Show the stages, steps and images that a build would use; runs nothing
+    Plan(Box<plan::PlanArguments>),
+    /// The engine of a build pod
+    #[command(hide = true)]
+    Engine(engine::EngineArguments),
+    /// A runner: executes RUN steps for an engine
+    #[command(hide = true, disable_help_flag = true)]
+    Runner(RunnerArguments),
+}
+
+#[derive(clap::Args)]
+struct RunnerArguments {
+    /// Passed to the runner as they are.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Runs the command line to its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::Runner(runner) = arguments.command {
+        return stagecraft_sandbox::runner_main(&runner.rest);
+    }
+    // One TLS provider for the whole process; a second one linked in by a dependency would make clients panic.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the asynchronous runtime: {error}");
+            return ExitCode::from(
+                stagecraft_protocol::failure::FailureReason::Internal.exit_code(),
+            );
+        }
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            Command::Build(arguments) => build::run(*arguments).await,
+            Command::Plan(arguments) => plan::run(*arguments).await,
+            Command::Engine(arguments) => engine::run(arguments).await,
+            Command::Runner(_) => 0,
+        }
+    });
+    // Blocking work that was abandoned (a cancelled unpack) must not hold the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}

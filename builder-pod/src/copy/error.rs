@@ -1,0 +1,47 @@
+//! Why files cannot be copied.
+
+use super::mode::ModeError;
+
+/// Why files cannot be copied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CopyError {
+    /// A source does not exist.
+    #[error("the source {source_path:?} does not exist{}", hint(nearest.as_deref(), *ignored))]
+    NotFound {
+        /// The source as written.
+        source_path: String,
+        /// A path that exists and looks like it.
+        nearest: Option<String>,
+        /// Whether it is there, but the ignore file hides it.
+        ignored: bool,
+    },
+    /// Wildcards match nothing.
+    #[error("the wildcard {0:?} matches no file")]
+    NoMatch(String),
+    /// A wildcard cannot be understood.
+    #[error("the wildcard {0:?} is malformed")]
+    Pattern(String),
+    /// A file stands where a directory must be.
+    #[error("cannot copy to {0:?}: a file is there, not a directory")]
+    NotADirectory(String),
+    /// A directory stands where a file must be.
+    #[error("cannot copy a file over the directory {0:?}")]
+    IsADirectory(String),
+    /// A name that means something else in a layer.
+    #[error("cannot copy {0:?}: in a layer, names that begin with .wh. mark removed files")]
+    WhiteoutName(String),
+    /// Symbolic links go in circles.
+    #[error("too many levels of symbolic links at {0:?}")]
+    Loop(String),
+    /// `--chmod` cannot be understood.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+}
+
+fn hint(nearest: Option<&str>, ignored: bool) -> String {
+    match (ignored, nearest) {
+        (true, _) => ": the ignore file hides it".to_owned(),
+        (false, Some(nearest)) => format!(", did you mean {nearest:?}?"),
+        (false, None) => String::new(),
+    }
+}

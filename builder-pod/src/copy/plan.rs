@@ -1,0 +1,248 @@
+//! Plans a COPY source by source.
+//!
+//! Invariant: a source sees what the sources before it made.
+
+use std::collections::HashMap;
+
+use stagecraft_layer::{FsTree, Node, NodeKind, is_whiteout_name, join_paths, name_of, parent_of};
+
+use super::overlay::Overlay;
+use super::sources::FoundSource;
+use super::{CopyEntry, CopyError, CopyRequest, ModeChange, find_sources, text};
+
+/// The mode of a directory that nobody described.
+const IMPLICIT_MODE: u32 = 0o755;
+
+/// The entries of a COPY.
+///
+/// # Errors
+/// When a source does not exist or the destination cannot take it.
+pub fn plan_copy(request: &CopyRequest<'_>) -> Result<Vec<CopyEntry>, CopyError> {
+    let mut plan = CopyPlan::new(request);
+    let mut entries = Vec::new();
+    for found in find_sources(request)? {
+        entries.append(&mut plan.copy(&found)?);
+    }
+    Ok(entries)
+}
+
+/// A COPY or ADD while it is planned. The sources that [`find_sources`] gave are handed in one after the other:
+/// ADD looks into each first and hands in an archive's tree instead.
+pub struct CopyPlan<'a> {
+    pub(super) request: &'a CopyRequest<'a>,
+    pub(super) target: Overlay<'a>,
+    entries: Vec<CopyEntry>,
+    /// Hard links of the source directory that is being copied, and their number in the destination.
+    groups: HashMap<u32, u32>,
+}
+
+impl<'a> CopyPlan<'a> {
+    /// A plan that has made nothing yet.
+    pub fn new(request: &'a CopyRequest<'a>) -> Self {
+        Self {
+            request,
+            target: Overlay::new(request.target),
+            entries: Vec::new(),
+            groups: HashMap::new(),
+        }
+    }
+
+    /// The entries of one source.
+    ///
+    /// # Errors
+    /// When the destination cannot take it. What was planned for it before is lost then.
+    pub fn copy(&mut self, found: &FoundSource) -> Result<Vec<CopyEntry>, CopyError> {
+        let request = self.request;
+        let destination = self.target.resolve(request.destination.as_bytes())?;
+        match request.source.get(&found.path) {
+            Some(node) if node.is_directory() => {
+                self.directory_contents(&found.path, &destination)?;
+            }
+            Some(node) => {
+                let inside = request.destination.ends_with('/')
+                    || self
+                        .target
+                        .get(&destination)
+                        .is_some_and(Node::is_directory);
+                let place = match inside {
+                    true => join_paths(&destination, name_of(&found.name)),
+                    false => destination,
+                };
+                // Links to files that were not named are not its business.
+                let mut node = node.clone();
+                node.link_group = None;
+                self.file(&found.path, &node, place)?;
+            }
+            None => {
+                return Err(CopyError::NotFound {
+                    source_path: text(&found.name),
+                    nearest: None,
+                    ignored: false,
+                });
+            }
+        }
+        Ok(self.take_entries())
+    }
+
+    pub(super) fn take_entries(&mut self) -> Vec<CopyEntry> {
+        self.groups.clear();
+        std::mem::take(&mut self.entries)
+    }
+
+    pub(super) fn make(
+        &mut self,
+        path: Vec<u8>,
+        source: Option<&[u8]>,
+        mut node: Node,
+    ) -> Result<(), CopyError> {
+        if is_whiteout_name(name_of(&path)) {
+            return Err(CopyError::WhiteoutName(text(source.unwrap_or(&path))));
+        }
+        node.layer = self.request.layer;
+        self.target.insert(&path, node.clone());
+        let source = source.map(<[u8]>::to_vec);
+        self.entries.push(CopyEntry { path, source, node });
+        Ok(())
+    }
+
+    /// Makes the directory and its parents where they are missing. `path` has no symbolic links.
+    pub(super) fn ensure_directory(
+        &mut self,
+        path: &[u8],
+        mode: Option<&ModeChange>,
+    ) -> Result<(), CopyError> {
+        let mut missing = Vec::new();
+        let mut next = path;
+        loop {
+            match self.target.get(next) {
+                Some(node) if node.is_directory() => break,
+                Some(_) => return Err(CopyError::NotADirectory(text(next))),
+                None => missing.push(next.to_vec()),
+            }
+            next = parent_of(next);
+        }
+        for path in missing.into_iter().rev() {
+            let (uid, gid) = self.request.owner.unwrap_or((0, 0));
+            let mode = mode
+                .and_then(ModeChange::of_parents)
+                .unwrap_or(IMPLICIT_MODE);
+            let mut node = Node::new(NodeKind::Directory, mode, uid, gid);
+            node.mtime = self.request.implicit_time;
+            self.make(path, None, node)?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, source: &[u8], node: &Node, place: Vec<u8>) -> Result<(), CopyError> {
+        self.ensure_directory(parent_of(&place), self.request.mode)?;
+        if self.target.get(&place).is_some_and(Node::is_directory) {
+            return Err(CopyError::IsADirectory(text(&place)));
+        }
+        let node = self.copied(node, self.request.mode);
+        self.make(place, Some(source), node)
+    }
+
+    /// Copies what is in a directory; the destination itself keeps what it is, or is made anew.
+    fn directory_contents(&mut self, source: &[u8], destination: &[u8]) -> Result<(), CopyError> {
+        self.ensure_directory(destination, self.request.mode)?;
+        let request = self.request;
+        // Where directories of the source ended up: the destination's links are followed.
+        let mut places: HashMap<&[u8], Vec<u8>> = HashMap::new();
+        places.insert(source, destination.to_vec());
+        let mut unseen: Option<&[u8]> = None;
+        for (path, node) in request.source.walk(source) {
+            if path.len() == source.len() || unseen.is_some_and(|hidden| is_below(path, hidden)) {
+                continue;
+            }
+            if let Some(ignore) = request
+                .ignore
+                .filter(|ignore| ignore.is_ignored(&text(path)))
+            {
+                if node.is_directory() && !ignore.has_exceptions() {
+                    unseen = Some(path);
+                }
+                continue;
+            }
+            let parent = self.place_of(request.source, parent_of(path), &mut places)?;
+            let place = join_paths(&parent, name_of(path));
+            if node.is_directory() {
+                let place = self.directory(path, node, &place)?;
+                places.insert(path, place);
+            } else {
+                self.file(path, node, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a directory of the source ended up. One that the ignore file hides is made when something below it
+    /// is shown again.
+    fn place_of<'s>(
+        &mut self,
+        source: &'s FsTree,
+        path: &'s [u8],
+        places: &mut HashMap<&'s [u8], Vec<u8>>,
+    ) -> Result<Vec<u8>, CopyError> {
+        let mut hidden = Vec::new();
+        let mut next = path;
+        let mut place = loop {
+            match places.get(next) {
+                Some(place) => break place.clone(),
+                None => hidden.push(next),
+            }
+            next = parent_of(next);
+        };
+        for path in hidden.into_iter().rev() {
+            place = join_paths(&place, name_of(path));
+            if let Some(node) = source.get(path) {
+                place = self.directory(path, node, &place)?;
+            }
+            places.insert(path, place.clone());
+        }
+        Ok(place)
+    }
+
+    /// A directory met inside a copied directory takes the source's metadata, also where it exists.
+    fn directory(&mut self, path: &[u8], node: &Node, place: &[u8]) -> Result<Vec<u8>, CopyError> {
+        let there = self.target.get(place);
+        let place = match there.and_then(Node::symlink_target) {
+            Some(_) => self.target.resolve(place)?,
+            None => place.to_vec(),
+        };
+        if self
+            .target
+            .get(&place)
+            .is_some_and(|there| !there.is_directory())
+        {
+            return Err(CopyError::NotADirectory(text(&place)));
+        }
+        self.ensure_directory(parent_of(&place), self.request.mode)?;
+        let node = self.copied(node, self.request.mode);
+        self.make(place.clone(), Some(path), node)?;
+        Ok(place)
+    }
+
+    /// A node as it arrives: owner and mode of the instruction, links renumbered.
+    pub(super) fn copied(&mut self, node: &Node, mode: Option<&ModeChange>) -> Node {
+        let mut copied = node.clone();
+        if let Some((uid, gid)) = self.request.owner {
+            (copied.uid, copied.gid) = (uid, gid);
+        }
+        if let Some(change) = mode.filter(|_| node.symlink_target().is_none()) {
+            copied.mode = change.apply(node.mode, node.is_directory());
+        }
+        copied.set_content_path(None);
+        copied.link_group = node.link_group.map(|group| {
+            let target = &mut self.target;
+            *self
+                .groups
+                .entry(group)
+                .or_insert_with(|| target.new_link_group())
+        });
+        copied
+    }
+}
+
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.starts_with(directory) && path.get(directory.len()) == Some(&b'/')
+}

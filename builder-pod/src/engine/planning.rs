@@ -1,0 +1,271 @@
+//! From a request to a plan: the context is opened, the Dockerfile parsed, every image resolved to a digest.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use stagecraft_dockerfile::Diagnostic;
+use stagecraft_image::{Digest, Platform, Reference};
+use stagecraft_plan::{BuildPlan, ImageId, ImageRequest, PlanInputs, Planner, Progress as Need};
+use stagecraft_protocol::failure::{Failure, FailureReason};
+use stagecraft_protocol::request::{BuildRequest, Pins, RegistrySettings};
+use stagecraft_registry::{
+    ClientSettings, Credentials, HostSettings, Registry, RegistryClient, ResolvedImage,
+};
+
+use crate::context::{Context, ContextError};
+use crate::failure::{chain, is_disk_full, reading};
+use crate::progress::Progress;
+
+/// A plan with everything it stands on.
+pub(super) struct Planned {
+    pub(super) plan: Arc<BuildPlan>,
+    pub(super) context: Arc<Context>,
+    pub(super) images: HashMap<ImageId, ResolvedImage>,
+    pub(super) registry: Arc<dyn Registry>,
+}
+
+impl Planned {
+    /// What a second attempt must find again.
+    pub(super) fn pins(&self, request: &BuildRequest) -> Pins {
+        let source = self.context.revision.clone();
+        let source = source.or_else(|| request.pins.as_ref().and_then(|pins| pins.source.clone()));
+        Pins {
+            images: super::image_pins(self),
+            source,
+            plan: Some(self.plan.digest.to_string()),
+        }
+    }
+}
+
+/// Opens, parses, resolves and plans.
+pub(super) async fn plan(
+    request: &BuildRequest,
+    scratch: &Path,
+    progress: &Progress,
+    refuse_loopback: bool,
+) -> Result<Planned, Box<Failure>> {
+    let registry: Arc<dyn Registry> = Arc::new(client(request, refuse_loopback)?);
+    let platform = platform(request)?;
+    let vertex = progress.internal("load build context");
+    let context = match Context::open(request, scratch).await {
+        Ok(context) => Arc::new(context),
+        Err(error) => {
+            vertex.error(chain(&error));
+            return Err(context_failure(&error));
+        }
+    };
+    vertex.done();
+
+    let vertex = progress.internal(format!(
+        "load build definition from {}",
+        context.dockerfile_name
+    ));
+    let (dockerfile, diagnostics) = stagecraft_dockerfile::parse(&context.dockerfile);
+    let report = Diagnostics {
+        context: &context,
+        progress,
+    };
+    report
+        .check(&diagnostics)
+        .inspect_err(|failure| vertex.error(failure.message.clone()))?;
+    vertex.done();
+
+    let inputs = PlanInputs {
+        file: context.dockerfile_name.clone(),
+        build_args: request.build_args.clone(),
+        target: request.target.clone(),
+        platform: platform.clone(),
+        build_platform: Platform::host(),
+        labels: request.labels.clone(),
+        source_date_epoch: super::epoch(request, &context),
+    };
+    let mut planner = Planner::new(&dockerfile, inputs);
+    let mut images = HashMap::new();
+    let plan = loop {
+        match planner.step() {
+            Ok(Need::Ready(plan)) => break plan,
+            Ok(Need::Images(wanted)) => {
+                for (id, image) in resolve_all(&*registry, request, &wanted, progress).await? {
+                    planner.provide(id, image.digest.clone(), image.config.clone());
+                    images.insert(id, image);
+                }
+            }
+            Err(diagnostics) => {
+                report.check(&diagnostics)?;
+                return Err(super::internal(
+                    "the planner failed without an error".to_owned(),
+                ));
+            }
+        }
+    };
+    report.warn(&plan.warnings);
+    Ok(Planned {
+        plan: Arc::new(*plan),
+        context,
+        images,
+        registry,
+    })
+}
+
+async fn resolve_all(
+    registry: &dyn Registry,
+    request: &BuildRequest,
+    wanted: &[ImageRequest],
+    progress: &Progress,
+) -> Result<Vec<(ImageId, ResolvedImage)>, Box<Failure>> {
+    let resolve = |wanted: &ImageRequest| {
+        let wanted = wanted.clone();
+        async move {
+            let vertex =
+                progress.internal(format!("load metadata for {}", wanted.reference.familiar()));
+            let reference = pinned(&wanted.reference, request);
+            match registry.resolve(&reference, &wanted.platform).await {
+                Ok(image) => {
+                    vertex.done();
+                    Ok((wanted.id, image))
+                }
+                Err(error) => {
+                    let mut failure = Failure::new(reading(&error), chain(&error));
+                    failure.transient = error.is_transient();
+                    if let Some(hint) = &wanted.hint {
+                        failure.message = format!("{}; {hint}", failure.message);
+                    }
+                    failure.file = Some(wanted.place.file.clone());
+                    failure.line = Some(wanted.place.line);
+                    failure.column = Some(wanted.place.column);
+                    failure.stage = Some(wanted.stage.clone());
+                    failure.instruction = Some(wanted.instruction.clone());
+                    vertex.error(failure.message.clone());
+                    Err(Box::new(failure))
+                }
+            }
+        }
+    };
+    try_join_all(wanted.iter().map(resolve)).await
+}
+
+/// The reference with the digest that an earlier attempt found.
+fn pinned(reference: &Reference, request: &BuildRequest) -> Reference {
+    let pin = request
+        .pins
+        .as_ref()
+        .and_then(|pins| pins.images.get(&reference.familiar()));
+    match pin.and_then(|digest| digest.parse::<Digest>().ok()) {
+        Some(digest) => reference.with_digest(digest),
+        None => reference.clone(),
+    }
+}
+
+fn platform(request: &BuildRequest) -> Result<Platform, Box<Failure>> {
+    request.platform.as_ref().map_or_else(
+        || Ok(Platform::host()),
+        |text| {
+            text.parse::<Platform>().map_err(|error| {
+                Box::new(Failure::new(FailureReason::Configuration, chain(&error)))
+            })
+        },
+    )
+}
+
+fn client(request: &BuildRequest, refuse_loopback: bool) -> Result<RegistryClient, Box<Failure>> {
+    let configuration =
+        |message: String| Box::new(Failure::new(FailureReason::Configuration, message));
+    let mut credentials = Credentials::default();
+    for file in &request.credential_files {
+        let bytes = std::fs::read(file)
+            .map_err(|error| configuration(format!("cannot read credentials {file}: {error}")))?;
+        let more = Credentials::from_docker_config(&bytes)
+            .map_err(|error| configuration(format!("credentials {file}: {}", chain(&error))))?;
+        credentials.extend(more);
+    }
+    let mut hosts = Vec::new();
+    for settings in &request.registries {
+        hosts.push(host(settings).map_err(configuration)?);
+    }
+    RegistryClient::new(ClientSettings {
+        hosts,
+        credentials,
+        refuse_loopback,
+        ..ClientSettings::default()
+    })
+    .map_err(|error| configuration(chain(&error)))
+}
+
+fn host(settings: &RegistrySettings) -> Result<HostSettings, String> {
+    let mut mirrors = Vec::new();
+    for mirror in &settings.mirrors {
+        let parsed = mirror
+            .parse()
+            .map_err(|error| format!("mirror {mirror}: {error}"))?;
+        mirrors.push(parsed);
+    }
+    let ca = settings.ca_file.as_ref().map(|file| {
+        std::fs::read(file)
+            .map_err(|error| format!("cannot read the CA certificates {file}: {error}"))
+    });
+    Ok(HostSettings {
+        host: settings.host.clone(),
+        mirrors,
+        plain_http: settings.plain_http,
+        ca_certificates_pem: ca.transpose()?,
+    })
+}
+
+fn context_failure(error: &ContextError) -> Box<Failure> {
+    let reason = match error {
+        _ if is_disk_full(error) => FailureReason::OutOfDisk,
+        ContextError::NoDockerfile(_) => FailureReason::Dockerfile,
+        _ => FailureReason::Context,
+    };
+    let mut failure = Failure::new(reason, chain(error));
+    if let ContextError::Fetch { source, .. } = error {
+        failure.transient = source.is_transient();
+    }
+    Box::new(failure)
+}
+
+/// Turns diagnostics into progress lines and, where one is an error, into the failure.
+struct Diagnostics<'a> {
+    context: &'a Context,
+    progress: &'a Progress,
+}
+
+impl Diagnostics<'_> {
+    /// Shows all of them; the first error is the failure.
+    fn check(&self, diagnostics: &[Diagnostic]) -> Result<(), Box<Failure>> {
+        self.warn(diagnostics);
+        let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.is_error()) else {
+            return Ok(());
+        };
+        let errors = diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.is_error())
+            .count();
+        let mut message = first.full_message();
+        if errors > 1 {
+            message.push_str(&format!(" (and {} more errors, see the log)", errors - 1));
+        }
+        let mut failure = Failure::new(FailureReason::Dockerfile, message);
+        failure.file = Some(self.context.dockerfile_name.clone());
+        failure.line = Some(first.span.line);
+        failure.column = Some(first.span.column);
+        failure.instruction = first.instruction.clone();
+        failure.stage = first.stage.clone();
+        Err(Box::new(failure))
+    }
+
+    fn warn(&self, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            let text = stagecraft_dockerfile::render(
+                diagnostic,
+                &self.context.dockerfile,
+                &self.context.dockerfile_name,
+            );
+            for line in text.lines() {
+                self.progress.line(line);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Executes a plan: every stage a task, every step in order, each as soon as what it reads is there.
+//!
+//! Invariant: the first failure ends everything else and is the one that is reported.
+
+mod board;
+mod copy;
+mod error;
+mod output;
+mod run;
+mod stage;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stagecraft_image::{History, ImageConfig};
+use stagecraft_layer::{FsTree, LayerId, LayerReader};
+use stagecraft_plan::{BuildPlan, ImageId, StageIndex};
+use stagecraft_protocol::report::StageReport;
+use stagecraft_registry::ResolvedImage;
+use tokio::sync::{OnceCell, SetOnce};
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::progress::Progress;
+use crate::runners::RunnerPool;
+use crate::store::Store;
+use crate::times::Times;
+
+use board::Board;
+pub use error::{StepError, StepFailure};
+
+/// A finished stage.
+#[derive(Debug)]
+pub struct StageResult {
+    /// Metadata of every file; `None` when nothing needed to know it (an image's layers, unread).
+    pub tree: Option<FsTree>,
+    /// Its layers, bottom first.
+    pub stack: Vec<LayerId>,
+    /// Its history, the base's first.
+    pub history: Vec<History>,
+    /// Its configuration, without layers, history and time.
+    pub config: ImageConfig,
+    /// Newest time among everything it was made of.
+    pub created: jiff::Timestamp,
+}
+
+/// Everything that stages share while they execute.
+pub struct Executor {
+    /// What to do.
+    pub plan: Arc<BuildPlan>,
+    /// Where COPY from the context reads.
+    pub context: Arc<Context>,
+    /// The layers.
+    pub store: Arc<Store>,
+    /// The runners.
+    pub runners: RunnerPool,
+    /// The images that the plan names.
+    pub images: HashMap<ImageId, ResolvedImage>,
+    /// Where progress goes.
+    pub progress: Progress,
+    /// The rule for times.
+    pub times: Times,
+    /// Memory limit of the pod, for messages.
+    pub memory_limit_bytes: Option<u64>,
+    shared: Shared,
+}
+
+#[derive(Default)]
+struct Shared {
+    results: HashMap<StageIndex, SetOnce<Arc<StageResult>>>,
+    image_trees: HashMap<ImageId, OnceCell<Arc<FsTree>>>,
+    board: Board,
+    runner_peak: std::sync::atomic::AtomicU64,
+}
+
+/// The parts of an executor that its maker gives.
+pub struct Parts {
+    /// What to do.
+    pub plan: Arc<BuildPlan>,
+    /// Where COPY from the context reads.
+    pub context: Arc<Context>,
+    /// The layers.
+    pub store: Arc<Store>,
+    /// The runners.
+    pub runners: RunnerPool,
+    /// The images that the plan names.
+    pub images: HashMap<ImageId, ResolvedImage>,
+    /// Where progress goes.
+    pub progress: Progress,
+    /// The rule for times.
+    pub times: Times,
+    /// Memory limit of the pod, for messages.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+impl Executor {
+    /// An executor of a plan.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let shared = Shared {
+            results: parts
+                .plan
+                .stages
+                .iter()
+                .map(|s| (s.index, SetOnce::new()))
+                .collect(),
+            image_trees: parts
+                .images
+                .keys()
+                .map(|id| (*id, OnceCell::new()))
+                .collect(),
+            board: Board::new(&parts.plan),
+            runner_peak: std::sync::atomic::AtomicU64::new(0),
+        };
+        let Parts {
+            plan,
+            context,
+            store,
+            runners,
+            images,
+            progress,
+            times,
+            memory_limit_bytes,
+        } = parts;
+        Self {
+            plan,
+            context,
+            store,
+            runners,
+            images,
+            progress,
+            times,
+            memory_limit_bytes,
+            shared,
+        }
+    }
+
+    /// Executes every stage of the plan and gives the target's result.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn execute(self: &Arc<Self>) -> Result<Arc<StageResult>, Box<StepFailure>> {
+        let mut tasks = JoinSet::new();
+        for position in 0..self.plan.stages.len() {
+            let executor = Arc::clone(self);
+            tasks.spawn(async move { stage::execute(&executor, position).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => {
+                    tasks.abort_all();
+                    self.shared.board.cancel_rest();
+                    return Err(failure);
+                }
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        Ok(self.result(self.plan.target).await)
+    }
+
+    /// How far every stage came.
+    #[must_use]
+    pub fn stage_reports(&self) -> Vec<StageReport> {
+        self.shared.board.reports()
+    }
+
+    /// Largest resident set among the processes of `RUN` steps so far, in bytes.
+    #[must_use]
+    pub fn runner_peak_memory(&self) -> Option<u64> {
+        let peak = self
+            .shared
+            .runner_peak
+            .load(std::sync::atomic::Ordering::Relaxed);
+        (peak > 0).then_some(peak)
+    }
+
+    /// A stage's result, as soon as it is there.
+    async fn result(&self, index: StageIndex) -> Arc<StageResult> {
+        match self.shared.results.get(&index) {
+            Some(slot) => Arc::clone(slot.wait().await),
+            // A plan names only stages of its own; a wait for another would never end.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn result_now(&self, index: StageIndex) -> Option<Arc<StageResult>> {
+        self.shared.results.get(&index)?.get().cloned()
+    }
+
+    /// Metadata of an image's files, read from its layers once.
+    async fn image_tree(&self, id: ImageId) -> Result<Arc<FsTree>, StepError> {
+        let (Some(slot), Some(image)) = (self.shared.image_trees.get(&id), self.images.get(&id))
+        else {
+            return Err(StepError::Unplanned("an image that was not resolved"));
+        };
+        let stack = self.store.add_image(image);
+        let tree = slot.get_or_try_init(|| self.tree_of(&stack)).await?;
+        Ok(Arc::clone(tree))
+    }
+
+    /// Reads the metadata of a stack of layers.
+    async fn tree_of(&self, stack: &[LayerId]) -> Result<Arc<FsTree>, StepError> {
+        self.prefetch(stack);
+        let mut tree = FsTree::new();
+        for &id in stack {
+            let reader = self.store.reader(id).await?;
+            let applied = crate::store::blocking(move || {
+                let mut reader = LayerReader::new(reader);
+                stagecraft_layer::apply_layer(&mut tree, id, &mut reader).map(|()| tree)
+            });
+            tree = applied.await.map_err(StepError::Layer)?;
+        }
+        Ok(Arc::new(tree))
+    }
+
+    /// Starts fetching the layers of images side by side; whoever needs one waits for that one only.
+    fn prefetch(&self, stack: &[LayerId]) {
+        for &id in stack {
+            if matches!(
+                self.store.origin(id),
+                Ok(crate::store::LayerOrigin::Image(_))
+            ) {
+                let store = Arc::clone(&self.store);
+                // An error shows again, with its place, when the layer is wanted.
+                tokio::spawn(async move { store.blob(id).await.map(|_| ()) });
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A RUN step: a runner executes it, and what it changed becomes a layer.
+
+use std::sync::atomic::Ordering;
+
+use stagecraft_plan::Run;
+use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage};
+
+use super::StepError;
+use super::copy::{LayerFile, write_layer};
+use super::output::Output;
+use super::stage::{StageBuild, WithTail};
+use crate::copy::resolve_user;
+use crate::progress::Vertex;
+use crate::store::blocking;
+
+impl StageBuild<'_> {
+    pub(super) async fn run(&mut self, run: &Run, vertex: &Vertex) -> Result<(), WithTail> {
+        if run.arguments.is_empty() {
+            self.prepare().await?;
+            return Ok(self.put(Vec::new()).await?);
+        }
+        self.ensure_root().await?;
+        let user = resolve_user(&run.user, &self.users().await?).map_err(StepError::from)?;
+        let (Some(mut lease), Some(mut tree)) = (self.lease.take(), self.tree.take()) else {
+            return Err(StepError::Unplanned("a RUN without a root").into());
+        };
+        let Some(mut root) = lease.runner.root.take() else {
+            return Err(StepError::Unplanned("a runner without a root").into());
+        };
+        let mut request = ExecuteRequest {
+            arguments: run.arguments.clone(),
+            environment: environment(&run.environment, user.home.as_deref()),
+            working_directory: run.working_directory.clone(),
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups,
+            special_owners: Vec::new(),
+        };
+        let (output, writers) = Output::open(vertex).map_err(StepError::Pipes)?;
+        let ender = lease.runner.ender().map_err(StepError::Pipes)?;
+        let (lease_back, root_back, answer) = blocking(move || {
+            request.special_owners = root.take_special_owners();
+            let answer = match root.begin_step() {
+                Ok(()) => lease
+                    .runner
+                    .execute(request, writers)
+                    .map_err(StepError::from),
+                Err(error) => Err(error.into()),
+            };
+            (lease, root, answer)
+        })
+        .await;
+        ender.disarm();
+        let log_tail = blocking(move || output.finish()).await;
+        (lease, root) = (lease_back, root_back);
+        let special_owners = match answer {
+            Ok(RunnerMessage::Exited {
+                ending,
+                peak_memory_bytes,
+                special_owners,
+                ..
+            }) => {
+                self.executor
+                    .shared
+                    .runner_peak
+                    .fetch_max(peak_memory_bytes, Ordering::Relaxed);
+                if let Err(error) = self.judge(run, ending) {
+                    return Err(WithTail::new(error, log_tail));
+                }
+                special_owners
+            }
+            Ok(_) => return Err(StepError::Unplanned("an answer to another question").into()),
+            Err(error) => return Err(WithTail::new(error, log_tail)),
+        };
+
+        let (id, path) = self.executor.store.new_layer();
+        let epoch = self.executor.times.epoch;
+        let written = blocking(move || -> Result<_, StepError> {
+            let changes = root.snapshot(&mut tree, id, &special_owners)?;
+            let layer = write_layer(&tree, &changes, path, epoch, |file, _| {
+                root.open_file(file).map_err(std::io::Error::other)
+            })?;
+            Ok((root, tree, layer))
+        });
+        let (
+            root,
+            tree,
+            LayerFile {
+                path,
+                diff_id,
+                index,
+            },
+        ) = written.await?;
+        self.executor.store.finish_layer(id, path, diff_id, index)?;
+        self.stack.push(id);
+        lease.runner.root = Some(root);
+        self.tree = Some(tree);
+        self.lease = Some(lease);
+        self.created = self.executor.times.now().max(self.created);
+        Ok(())
+    }
+
+    fn judge(&self, run: &Run, ending: Ending) -> Result<(), StepError> {
+        let command = run.arguments.last().cloned().unwrap_or_default();
+        match ending {
+            Ending::Code(0) => Ok(()),
+            Ending::Code(code) => Err(StepError::Exit { command, code }),
+            Ending::Signal {
+                out_of_memory: true,
+                ..
+            } => Err(StepError::OutOfMemory {
+                command,
+                limit_bytes: self.executor.memory_limit_bytes,
+            }),
+            Ending::Signal { signal, .. } => Err(StepError::Signal { command, signal }),
+            Ending::NotStarted(why) => Err(StepError::NotStarted(why)),
+        }
+    }
+}
+
+/// The step's environment; HOME is the user's, unless the image sets one.
+fn environment(planned: &[String], home: Option<&str>) -> Vec<String> {
+    let mut environment = planned.to_vec();
+    if !planned.iter().any(|variable| variable.starts_with("HOME=")) {
+        environment.push(format!("HOME={}", home.unwrap_or("/")));
+    }
+    environment
+}

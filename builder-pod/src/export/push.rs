@@ -1,0 +1,111 @@
+//! Pushes a finished image to the registries of its names.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, TryStreamExt};
+use stagecraft_image::Reference;
+use stagecraft_registry::{BlobSource, Pushed};
+
+use super::{Blob, BlobContent, ExportError, Exporter};
+
+/// Blobs that travel at a time; the registry client limits its requests besides.
+const AT_A_TIME: usize = 4;
+
+/// Pushes every blob once per repository, then the manifest under each name.
+pub(super) async fn push(
+    exporter: &Exporter,
+    names: &[Reference],
+    layers: &[Blob],
+    config: &Blob,
+    manifest: &Blob,
+) -> Result<(), ExportError> {
+    let mut by_repository: BTreeMap<String, Vec<&Reference>> = BTreeMap::new();
+    for name in names {
+        by_repository
+            .entry(format!("{}/{}", name.host(), name.repository()))
+            .or_default()
+            .push(name);
+    }
+    // A second repository of the same registry takes the blobs over from the first.
+    let mut done: Vec<Reference> = Vec::new();
+    for names in by_repository.values() {
+        let Some(first) = names.first() else { continue };
+        let vertex = exporter
+            .progress
+            .internal(format!("pushing layers to {first}"));
+        let blobs: Vec<&Blob> = layers.iter().chain([config]).collect();
+        let pushes = blobs
+            .into_iter()
+            .map(|blob| push_blob(exporter, first, blob, &done));
+        futures::stream::iter(pushes)
+            .buffer_unordered(AT_A_TIME)
+            .try_for_each(|()| std::future::ready(Ok(())))
+            .await?;
+        vertex.done();
+        for name in names {
+            let vertex = exporter
+                .progress
+                .internal(format!("pushing manifest for {name}"));
+            let BlobContent::Bytes(bytes) = &manifest.content else {
+                continue;
+            };
+            exporter
+                .registry
+                .push_manifest(name, &manifest.descriptor.media_type, bytes.clone())
+                .await
+                .map_err(|source| ExportError::Push {
+                    destination: name.to_string(),
+                    source,
+                })?;
+            vertex.done();
+        }
+        done.push((*first).clone());
+    }
+    Ok(())
+}
+
+async fn push_blob(
+    exporter: &Exporter,
+    destination: &Reference,
+    blob: &Blob,
+    done: &[Reference],
+) -> Result<(), ExportError> {
+    let failed = |source| ExportError::Push {
+        destination: destination.to_string(),
+        source,
+    };
+    let mut candidates: Vec<Reference> = done
+        .iter()
+        .filter(|other| other.host() == destination.host())
+        .cloned()
+        .collect();
+    let source = match &blob.content {
+        BlobContent::File(path) => BlobSource::File(path.clone()),
+        BlobContent::Bytes(bytes) => BlobSource::Bytes(bytes.clone().into()),
+        BlobContent::Image { layer, origin } => {
+            if origin.host() == destination.host() {
+                candidates.push(origin.clone());
+            }
+            let there = exporter
+                .registry
+                .ensure_blob(destination, &blob.descriptor, &candidates)
+                .await
+                .map_err(failed)?;
+            if matches!(there, Some(Pushed::Existed | Pushed::Mounted)) {
+                return Ok(());
+            }
+            let path = exporter
+                .store
+                .blob(*layer)
+                .await
+                .map_err(ExportError::Layer)?;
+            BlobSource::File(path)
+        }
+    };
+    exporter
+        .registry
+        .push_blob(destination, &blob.descriptor, source, &candidates)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
