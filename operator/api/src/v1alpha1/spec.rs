@@ -249,7 +249,7 @@ pub struct ConfigMapItem {
 
     /// Path of the file relative to the source's root, such as cmd/main.go.
     #[schemars(length(min = 1, max = PATH_LIMIT))]
-    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.endsWith('/') && !self.split('/').exists(p, p in ['', '.']) && !self.split('/').exists(p, p.startsWith('..'))")
+    #[x_kube(validation = Rule::new("self.matches('^([^./][^/]*|[.][^./][^/]*)(/([^./][^/]*|[.][^./][^/]*))*$')")
         .message("path is a file inside the source: without a leading or trailing /, and no part is empty, . or starts with .."))]
     pub path: String,
 
