@@ -150,7 +150,8 @@ impl Endpoint {
         let authenticator = &self.state.authenticator;
         let authorization = authenticator.authorization(request.scopes).await?;
         let response = self.send_once(request, authorization.as_ref()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Only this host may say where its credentials go, not one it redirects to.
+        if response.status() != StatusCode::UNAUTHORIZED || !self.is_here(response.url()) {
             return Ok(response);
         }
         let headers = response.headers();
@@ -196,7 +197,8 @@ impl Endpoint {
         }
     }
 
-    fn is_here(&self, url: &Url) -> bool {
+    /// Whether a URL is of this very host.
+    pub(crate) fn is_here(&self, url: &Url) -> bool {
         let own = self.url("x", "");
         own.is_ok_and(|own| {
             own.scheme() == url.scheme()

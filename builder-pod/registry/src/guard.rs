@@ -39,6 +39,8 @@ pub(crate) enum RefusedRedirect {
     TooMany,
     #[error("from https to {0}")]
     Downgrade(String),
+    #[error("to a {0} address")]
+    Scheme(String),
 }
 
 impl Guard {
@@ -110,12 +112,15 @@ impl Guard {
             if attempt.previous().len() > REDIRECT_LIMIT {
                 return attempt.error(RefusedRedirect::TooMany);
             }
+            let scheme = attempt.url().scheme().to_owned();
+            if !matches!(scheme.as_str(), "http" | "https") {
+                return attempt.error(RefusedRedirect::Scheme(scheme));
+            }
             let was_https = attempt
                 .previous()
                 .last()
                 .is_some_and(|url| url.scheme() == "https");
-            if was_https && attempt.url().scheme() != "https" {
-                let scheme = attempt.url().scheme().to_owned();
+            if was_https && scheme != "https" {
                 return attempt.error(RefusedRedirect::Downgrade(scheme));
             }
             match self.check_url(attempt.url()) {

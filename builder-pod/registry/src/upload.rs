@@ -36,6 +36,14 @@ pub(crate) enum Presence {
     Missing(Option<Url>),
 }
 
+/// What became of a blob's bytes.
+enum Sent {
+    /// The registry has them.
+    Stored,
+    /// It wants better credentials; those are at hand for the next try, if there are any.
+    Refused(Response),
+}
+
 /// One blob on its way into one repository.
 pub(crate) struct Upload<'a> {
     endpoint: &'a Endpoint,
@@ -137,15 +145,27 @@ impl<'a> Upload<'a> {
         check_size(source, self.descriptor.size).await?;
         let _permit = self.endpoint.state.transfers.acquire().await.ok();
         let mut attempts = Attempts::new(self.endpoint.retry);
+        let mut refused = false;
         loop {
             let location = match opened.take() {
                 Some(location) => location,
                 None => self.open().await?,
             };
-            let Err(error) = self.put(location, source).await else {
-                return Ok(());
-            };
-            attempts.pause_after(error).await?;
+            match self.put(location, source).await {
+                Ok(Sent::Stored) => return Ok(()),
+                // The body is used up, so the upload starts again; a token can end only once per upload.
+                Ok(Sent::Refused(response)) if !refused => {
+                    refused = true;
+                    drop(response);
+                }
+                Ok(Sent::Refused(response)) => {
+                    return Err(self
+                        .endpoint
+                        .failure(response, &self.what, &self.scopes)
+                        .await);
+                }
+                Err(error) => attempts.pause_after(error).await?,
+            }
         }
     }
 
@@ -169,7 +189,7 @@ impl<'a> Upload<'a> {
         self.endpoint.send(&request, &self.what).await
     }
 
-    async fn put(&self, mut location: Url, source: &BlobSource) -> Result<(), HostError> {
+    async fn put(&self, mut location: Url, source: &BlobSource) -> Result<Sent, HostError> {
         self.endpoint.check_url(&location)?;
         location
             .query_pairs_mut()
@@ -202,6 +222,13 @@ impl<'a> Upload<'a> {
                 return Err(HostError::TimedOut { host, after: STALL_LIMIT });
             }
         };
+        if response.status() == StatusCode::UNAUTHORIZED && self.endpoint.is_here(response.url()) {
+            let authenticator = &self.endpoint.state.authenticator;
+            authenticator
+                .renew(response.headers(), &self.scopes, authorization.as_ref())
+                .await?;
+            return Ok(Sent::Refused(response));
+        }
         if !response.status().is_success() {
             return Err(self
                 .endpoint
@@ -214,7 +241,7 @@ impl<'a> Upload<'a> {
                 expected: self.descriptor.digest.clone(),
                 found,
             }),
-            _ => Ok(()),
+            _ => Ok(Sent::Stored),
         }
     }
 
