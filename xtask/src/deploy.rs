@@ -14,12 +14,12 @@ use crate::images;
 pub(crate) const NAMESPACE: &str = "stagecraft-system";
 
 /// `cargo xtask deploy`: the product as it is in this checkout, in the test cluster.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<Cluster> {
     let cluster = cluster::up()?;
     let phases = Phases::start(cluster.places().logs())?;
     deploy(&cluster, &phases)?;
     phases.finish("the operator is ready");
-    Ok(())
+    Ok(cluster)
 }
 
 /// Builds, pushes and installs what changed since the last time, and waits until the operator is ready.

@@ -72,7 +72,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Test { tier, filter } => test::run(tier, filter.as_deref()),
         Command::Demo => demo::run(),
-        Command::Deploy => deploy::run(),
+        Command::Deploy => deploy::run().map(drop),
         Command::Cluster { action } => cluster::run(&action),
         Command::Lint => lint::lint(),
         Command::Tidy => tidy::run(),

@@ -4,16 +4,21 @@
 //! Invariant: a tier runs whole before its failure ends the command.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::cluster::Places;
 use crate::command::{capture, cargo, phase, run as run_program};
 use crate::setup;
 
 /// The package of the end-to-end tests.
 const END_TO_END: &str = "stagecraft-e2e";
+
+/// Names the kubeconfig of the cluster that the end-to-end tests use.
+const KUBECONFIG: &str = "STAGECRAFT_E2E_KUBECONFIG";
 
 /// The tiers, from the cheapest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,7 +48,10 @@ pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()
                 phase("set up local tests", setup::for_local_tests)?;
                 phase("local tests", || local(&targets, filter))?;
             }
-            Tier::Cluster => phase("cluster tests", || cluster(&targets, filter))?,
+            Tier::Cluster => {
+                let kubeconfig = phase("set up cluster tests", deployed_cluster)?;
+                phase("cluster tests", || cluster(&targets, filter, &kubeconfig))?;
+            }
         }
     }
     Ok(())
@@ -86,8 +94,25 @@ fn local(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cluster(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
+/// A cluster with the product as it is in this checkout, unless the environment names one; returns its kubeconfig.
+fn deployed_cluster() -> anyhow::Result<PathBuf> {
+    if let Some(kubeconfig) = std::env::var_os(KUBECONFIG) {
+        return Ok(kubeconfig.into());
+    }
+    Ok(crate::deploy::run()?.kubeconfig())
+}
+
+fn cluster(targets: &TestTargets, filter: Option<&str>, kubeconfig: &Path) -> anyhow::Result<()> {
     let mut command = cargo();
+    // kubectl and crane are those that belong to the cluster.
+    let programs = Places::find()?.programs();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    command.env(
+        "PATH",
+        std::env::join_paths(path).context("PATH cannot be extended")?,
+    );
+    command.env(KUBECONFIG, kubeconfig);
     command.args([
         "test",
         "--quiet",

@@ -36,10 +36,12 @@ use self::record::Record;
 pub(crate) const REGISTRY: &str = "registry.stagecraft-supplies:5000";
 /// The same registry as programs on this machine reach it.
 pub(crate) const REGISTRY_FROM_HOST: &str = "10.200.0.1:5000";
-/// The registry with TLS and a password (`builder`, `open-sesame`; `tests/cluster/node/htpasswd`) as pods name it.
+/// The registry with TLS and a password as pods name it.
 pub(crate) const SECURE_REGISTRY: &str = "secure-registry.stagecraft-supplies:5443";
 /// The same registry as programs on this machine reach it.
 pub(crate) const SECURE_REGISTRY_FROM_HOST: &str = "10.200.0.1:5443";
+/// A user that may pull from and push to [`SECURE_REGISTRY`], and the password that `htpasswd` has the hash of.
+const SECURE_REGISTRY_LOGIN: (&str, &str) = ("builder", "open-sesame");
 /// The package server as pods name it: an http proxy for `apt-get`, and a Go module proxy below `/go`.
 pub(crate) const PACKAGES: &str = "http://packages.stagecraft-supplies:8080";
 
@@ -118,8 +120,28 @@ pub(crate) fn up() -> anyhow::Result<Cluster> {
         }
         None => boot::boot(&places, &phases, stamp)?,
     }
+    write_supplies(&places)?;
     phases.finish("the cluster is up");
     Ok(Cluster { places })
+}
+
+/// Writes down, beside the kubeconfig, where the supplies are: the end-to-end tests read it.
+fn write_supplies(places: &Places) -> anyhow::Result<()> {
+    let (user, password) = SECURE_REGISTRY_LOGIN;
+    let supplies = serde_json::json!({
+        "registry": {"host": REGISTRY, "fromHere": REGISTRY_FROM_HOST},
+        "secureRegistry": {
+            "host": SECURE_REGISTRY,
+            "fromHere": SECURE_REGISTRY_FROM_HOST,
+            "user": user,
+            "password": password,
+            "authority": places.pki().join("supplies-ca.crt"),
+        },
+        "packages": PACKAGES,
+    });
+    let path = places.kubeconfig().with_file_name("supplies.json");
+    std::fs::write(&path, supplies.to_string())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn down(places: &Places) -> anyhow::Result<()> {
