@@ -6,6 +6,7 @@ mod cli;
 mod crd;
 mod imagebuild;
 mod markdown;
+mod metrics;
 mod programs;
 mod reasons;
 mod roles;
@@ -96,6 +97,7 @@ fn generate(root: &Path) -> anyhow::Result<Vec<Generated>> {
         &read(reasons::SOURCE)?,
         &read(reasons::CONDITIONS)?,
     )?);
+    files.push(metrics::page(&read(metrics::SOURCE)?)?);
     files.push(values::page(
         &read("charts/stagecraft/values.schema.json")?,
         &read("charts/stagecraft/values.yaml")?,

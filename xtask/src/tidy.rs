@@ -7,6 +7,7 @@ mod dependencies;
 mod edges;
 mod examples;
 mod forbidden;
+mod guards;
 mod licences;
 mod metadata;
 mod rust;
@@ -67,6 +68,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     findings.extend(forbidden::check(&tree));
     findings.extend(shape::check(&tree));
     findings.extend(examples::check(&tree));
+    findings.extend(guards::check(&tree));
     findings.extend(text::check(
         &tree,
         &text::MachineNames::of_this_machine(&root),
