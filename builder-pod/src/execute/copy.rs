@@ -1,6 +1,7 @@
 //! COPY, ADD and WORKDIR: what they put where becomes a layer, and stands in the root where there is one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -139,8 +140,8 @@ impl Contents {
             .iter()
             .filter_map(|entry| tree.get(entry.source.as_deref()?));
         for node in nodes.filter(|node| node.is_file() && node.size() > 0) {
-            if !tars.contains_key(&node.layer) {
-                tars.insert(node.layer, store.tar(node.layer).await?);
+            if let Entry::Vacant(slot) = tars.entry(node.layer) {
+                slot.insert(store.tar(node.layer).await?);
             }
         }
         Ok(Self::Layers(Arc::new(tars)))

@@ -2,6 +2,12 @@
 //!
 //! RUN steps use a static busybox of the machine as their whole base image.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it must be"
+)]
 mod errors;
 mod harness;
 mod images;
