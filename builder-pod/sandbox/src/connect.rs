@@ -106,15 +106,44 @@ impl Listener {
             }
             let socket = rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC)
                 .map_err(call("accept a runner"))?;
-            let peer = rustix::net::sockopt::socket_peercred(&socket)
-                .map_err(call("ask for a runner's identity"))?;
-            if peer.uid != rustix::process::getuid() {
-                return Err(SandboxError::Stranger(peer.uid.as_raw()));
+            let peer = peer_user(&socket).map_err(call("ask for a runner's identity"))?;
+            if peer != rustix::process::getuid().as_raw() {
+                return Err(SandboxError::Stranger(peer));
             }
             runners.push(Channel::new(socket));
         }
         Ok(runners)
     }
+}
+
+/// The user at the other end of a socket (`SO_PEERCRED`). Asked of the kernel directly: a peer in another process
+/// namespace has process number 0, which safe wrappers take for an error.
+fn peer_user(socket: &OwnedFd) -> Result<u32, Errno> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: `peer` and `length` are of the types that the kernel fills for this option.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(peer.uid)
+    } else {
+        Err(last_error())
+    }
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// What a local runner is started with.

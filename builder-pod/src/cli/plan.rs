@@ -1,5 +1,7 @@
 //! `stagecraft-builder plan`: what a build would do, as text or JSON.
 
+use std::io::Write;
+
 use stagecraft_protocol::request::Mode;
 
 use super::build::InputArguments;
@@ -30,15 +32,12 @@ pub(super) async fn run(arguments: PlanArguments) -> u8 {
     let progress = crate::progress::Progress::new(Box::new(std::io::sink()));
     match engine::plan_only(&request, &progress).await {
         Ok(plan) => {
-            match arguments.format {
-                PlanFormat::Text => print!("{plan}"),
-                PlanFormat::Json => {
-                    println!(
-                        "{}",
-                        serde_json::to_string_pretty(&plan).unwrap_or_default()
-                    );
-                }
-            }
+            let text = match arguments.format {
+                PlanFormat::Text => plan.to_string(),
+                PlanFormat::Json => serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n",
+            };
+            // A reader that has seen enough (`| head`) closes the pipe: that is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
         Err(failure) => {

@@ -94,6 +94,8 @@ async fn push_blob(
             if matches!(there, Some(Pushed::Existed | Pushed::Mounted)) {
                 return Ok(());
             }
+            // They were just asked in vain.
+            candidates.clear();
             let path = exporter
                 .store
                 .blob(*layer)
