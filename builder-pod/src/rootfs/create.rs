@@ -196,5 +196,6 @@ pub(super) fn set_metadata(opened: &OwnedFd, path: &[u8], node: &Node) -> Result
     let fail = |errno| failed("set the metadata of", path)(errno);
     let mode = Mode::from_raw_mode(inode::real_mode(node));
     rustix::fs::fchmod(opened, mode).map_err(fail)?;
-    inode::set_override(opened, node).map_err(fail)
+    inode::set_override(opened, node).map_err(fail)?;
+    inode::set_capability(opened, node).map_err(fail)
 }

@@ -4,11 +4,16 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{Statx, Timespec, Timestamps, UTIME_OMIT, XattrFlags};
 use rustix::io::Errno;
-use stagecraft_layer::{Node, NodeKind, Time};
-use stagecraft_protocol::ownership::{InodeKey, Override, XATTR_NAME, real_permissions};
+use stagecraft_layer::{CAPABILITY_ATTRIBUTE, Node, NodeKind, Time};
+use stagecraft_protocol::ownership::{
+    CAPABILITY_XATTR_NAME, InodeKey, Override, XATTR_NAME, real_permissions,
+};
 
 /// Longest value of the attribute that is looked at; its text has at most 50 bytes.
 const OVERRIDE_LIMIT: usize = 128;
+
+/// Largest capability attribute that is looked at; the kernel's has 24 bytes.
+const CAPABILITY_LIMIT: usize = 64;
 
 const TYPE_MASK: u32 = 0o170_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -59,6 +64,31 @@ pub(super) fn get_override(descriptor: impl AsFd) -> rustix::io::Result<Option<O
         Ok(length) => Ok(value.get(..length).and_then(Override::decode)),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Keeps a new file's capabilities beside it: setting the real ones takes a capability.
+pub(super) fn set_capability(file: impl AsFd, node: &Node) -> rustix::io::Result<()> {
+    match node.attribute(CAPABILITY_ATTRIBUTE) {
+        Some(value) if node.is_file() => {
+            rustix::fs::fsetxattr(file, CAPABILITY_XATTR_NAME, value, XattrFlags::empty())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes a file's capabilities into its node: those kept beside it, else real ones (where a step is real root).
+/// What cannot be read or is absurdly long is none.
+///
+/// Writing to a file takes real capabilities away, but not those beside it: a program that is overwritten in
+/// place keeps them, as nothing tells that from one that got the same ones again.
+pub(super) fn get_capability(file: impl AsFd, node: &mut Node) {
+    for name in [CAPABILITY_XATTR_NAME, "security.capability"] {
+        let mut value = [0_u8; CAPABILITY_LIMIT];
+        if let Ok(length) = rustix::fs::fgetxattr(&file, name, &mut value[..]) {
+            node.set_attribute(CAPABILITY_ATTRIBUTE, value.get(..length));
+            return;
+        }
     }
 }
 

@@ -12,9 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
-use stagecraft_layer::{
-    CAPABILITY_ATTRIBUTE, Changes, FsTree, LayerId, Node, NodeKind, join_paths, name_of,
-};
+use stagecraft_layer::{Changes, FsTree, LayerId, Node, NodeKind, join_paths, name_of};
 use stagecraft_protocol::ownership::SpecialOwner;
 
 use super::beneath::{self, Found};
@@ -24,9 +22,6 @@ use super::{Rootfs, RootfsError, inode};
 
 /// The longest tick of a kernel's clock: change times are no finer on many file systems.
 const CLOCK_TICK: Duration = Duration::from_millis(10);
-
-/// Largest capability attribute that is read: the kernel's has 24 bytes.
-const CAPABILITY_LIMIT: usize = 1024;
 
 /// What goes on while a root is compared with the tree.
 struct Comparison<'a> {
@@ -162,7 +157,6 @@ impl Rootfs {
         if let Some(old) = &old
             && unchanged_content
         {
-            keep_capability(old, &mut node);
             let same = if node.is_directory() {
                 old.same_metadata_but_time(&node)
             } else {
@@ -227,13 +221,7 @@ impl Rootfs {
         let record = inode::get_override(&opened).map_err(failed("read the metadata of", path))?;
         let mut node = inode::node_of(status, kind, record, self.own);
         if node.is_file() {
-            let mut value = [0_u8; CAPABILITY_LIMIT];
-            // Unreadable or absurdly long: then it is none.
-            if let Ok(length) =
-                rustix::fs::fgetxattr(&opened, "security.capability", &mut value[..])
-            {
-                node.set_attribute(CAPABILITY_ATTRIBUTE, value.get(..length));
-            }
+            inode::get_capability(&opened, &mut node);
         }
         Ok((node, Some(opened)))
     }
@@ -287,15 +275,6 @@ impl Comparison<'_> {
                 .entry(inode)
                 .or_insert_with(|| self.tree.new_link_group()),
         )
-    }
-}
-
-/// The kernel takes capabilities away when a file is written or changes its owner; a build's own are not on
-/// the inode, so that they are taken away here.
-fn keep_capability(old: &Node, node: &mut Node) {
-    let same_owner = (old.uid, old.gid) == (node.uid, node.gid);
-    if node.is_file() && same_owner && node.attribute(CAPABILITY_ATTRIBUTE).is_none() {
-        node.set_attribute(CAPABILITY_ATTRIBUTE, old.attribute(CAPABILITY_ATTRIBUTE));
     }
 }
 

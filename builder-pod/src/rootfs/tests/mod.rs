@@ -75,7 +75,7 @@ impl Fixture {
         show(&changes)
     }
 
-    /// The disk as a tree, read from nothing; capabilities are not on disk.
+    /// The disk as a tree, read from nothing.
     fn disk(&self) -> FsTree {
         let mut reader = Rootfs::new(open(self.directory.path()));
         reader
@@ -87,13 +87,7 @@ impl Fixture {
     }
 
     fn assert_disk_is_the_tree(&self) {
-        let mut tree = FsTree::new();
-        for (path, node) in self.tree.iter() {
-            let mut node = node.clone();
-            node.set_attribute(stagecraft_layer::CAPABILITY_ATTRIBUTE, None);
-            tree.insert(path, node);
-        }
-        assert_eq!(self.disk().to_detailed_text(), tree.to_detailed_text());
+        assert_eq!(self.disk().to_detailed_text(), self.tree.to_detailed_text());
     }
 }
 

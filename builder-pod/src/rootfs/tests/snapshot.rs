@@ -3,8 +3,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 use rustix::fs::{AtFlags, CWD, XattrFlags};
-use stagecraft_layer::{LayerReader, apply_layer};
-use stagecraft_protocol::ownership::{InodeKey, Override, XATTR_NAME};
+use stagecraft_layer::{CAPABILITY_ATTRIBUTE, LayerReader, apply_layer};
+use stagecraft_protocol::ownership::{CAPABILITY_XATTR_NAME, InodeKey, Override, XATTR_NAME};
 
 use super::*;
 use crate::rootfs::inode;
@@ -164,20 +164,27 @@ fn hard_links_that_come_go_and_change_are_found() {
 }
 
 #[test]
-fn capabilities_stay_with_a_file_until_it_is_written_or_changes_hands() {
+fn capabilities_that_a_step_sees_sets_or_takes_away_are_those_of_the_file() {
+    let mut fixture = Fixture::with(BASE);
+    let path = fixture.path("tool");
+    let mut value = [0; 8];
+    let length = rustix::fs::getxattr(&path, CAPABILITY_XATTR_NAME, &mut value[..]).unwrap();
+    assert_eq!(value[..length], [1, 2]);
     let capability = |fixture: &Fixture| {
         let node = fixture.tree.get(b"tool").unwrap();
-        node.attribute(stagecraft_layer::CAPABILITY_ATTRIBUTE)
-            .is_some()
+        node.attribute(CAPABILITY_ATTRIBUTE).map(<[u8]>::to_vec)
     };
-    let mut fixture = Fixture::with(BASE);
-    std::fs::set_permissions(fixture.path("tool"), PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
     assert_eq!(fixture.changes(), "+tool");
-    assert!(capability(&fixture));
+    assert_eq!(capability(&fixture).as_deref(), Some(&[1, 2][..]));
     fixture.begin();
-    std::fs::write(fixture.path("tool"), "other").unwrap();
+    rustix::fs::setxattr(&path, CAPABILITY_XATTR_NAME, b"new", XattrFlags::empty()).unwrap();
     assert_eq!(fixture.changes(), "+tool");
-    assert!(!capability(&fixture));
+    assert_eq!(capability(&fixture).as_deref(), Some(&b"new"[..]));
+    fixture.begin();
+    rustix::fs::removexattr(&path, CAPABILITY_XATTR_NAME).unwrap();
+    assert_eq!(fixture.changes(), "+tool");
+    assert_eq!(capability(&fixture), None);
 }
 
 #[test]
