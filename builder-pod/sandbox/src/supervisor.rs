@@ -11,6 +11,7 @@ mod create;
 mod credentials;
 mod identity;
 mod owner;
+mod permission;
 mod records;
 mod socket;
 mod status;
@@ -39,6 +40,7 @@ pub(crate) struct Supervisor {
     pending: Mutex<Vec<PendingSocket>>,
     has_pending: AtomicBool,
     stopped: AtomicBool,
+    checks_permissions: bool,
 }
 
 /// What a handler found: a reply, or the error that the call fails with.
@@ -56,6 +58,7 @@ impl Supervisor {
         records: Arc<Records>,
     ) -> Result<Self, Errno> {
         Ok(Self {
+            checks_permissions: !first.is_root(),
             reach,
             credentials: CredentialTable::carried_by_this_process(first)?,
             records,
@@ -67,7 +70,7 @@ impl Supervisor {
 
     /// Whether steps of this user are checked when they open files: another than root may not do everything.
     pub(crate) const fn checks_permissions(&self) -> bool {
-        false
+        self.checks_permissions
     }
 
     /// Answers calls until [`Self::stop`] is called and the thread interrupted, or no process is left.
@@ -101,6 +104,9 @@ impl Supervisor {
     }
 
     fn handle(&self, caller: &Caller<'_>) -> Handled {
+        if self.checks_permissions {
+            self.check_permissions(caller)?;
+        }
         match caller.call() {
             libc::SYS_getuid
             | libc::SYS_geteuid

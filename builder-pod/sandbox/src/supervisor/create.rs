@@ -16,13 +16,49 @@ use super::credentials::{Credentials, capability};
 use super::{Handled, Supervisor};
 use crate::system::notification::Reply;
 
-/// An open that may create, however it was asked for.
-struct Opening {
-    directory: i32,
-    path: u64,
-    flags: OFlags,
+/// An open, however it was asked for.
+pub(super) struct Opening {
+    pub(super) directory: i32,
+    /// Where its path is in the caller's memory.
+    pub(super) path: u64,
+    pub(super) flags: OFlags,
     mode: u32,
     resolve: ResolveFlags,
+}
+
+impl Opening {
+    /// What a call of the open family asks for; `None` when the kernel will refuse it.
+    pub(super) fn read(caller: &Caller<'_>) -> Result<Option<Self>, Errno> {
+        let [first, second, ..] = caller.arguments();
+        let here = libc::AT_FDCWD;
+        let creating = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC).cast_unsigned();
+        let (directory, path, flags, mode, resolve) = match caller.call() {
+            libc::SYS_openat => (
+                caller.int(0),
+                second,
+                caller.unsigned(2),
+                caller.unsigned(3),
+                0,
+            ),
+            libc::SYS_openat2 => {
+                let Some((flags, mode, resolve)) = read_how(caller)? else {
+                    return Ok(None);
+                };
+                (caller.int(0), second, flags, mode, resolve)
+            }
+            call if is_creat(call) => (here, first, creating, caller.unsigned(1), 0),
+            _ => (here, first, caller.unsigned(1), caller.unsigned(2), 0),
+        };
+        let resolve = ResolveFlags::from_bits_retain(resolve);
+        let flags = OFlags::from_bits_retain(flags);
+        Ok(Some(Self {
+            directory,
+            path,
+            flags,
+            mode,
+            resolve,
+        }))
+    }
 }
 
 impl Supervisor {
@@ -111,38 +147,10 @@ impl Supervisor {
     }
 
     pub(super) fn open(&self, caller: &Caller<'_>) -> Handled {
-        let [first, second, ..] = caller.arguments();
-        let here = libc::AT_FDCWD;
-        let creating = (libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC).cast_unsigned();
-        let (directory, path, flags, mode, resolve) = match caller.call() {
-            libc::SYS_openat => (
-                caller.int(0),
-                second,
-                caller.unsigned(2),
-                caller.unsigned(3),
-                0,
-            ),
-            libc::SYS_openat2 => {
-                let Some((flags, mode, resolve)) = read_how(caller)? else {
-                    return Ok(Reply::Continue);
-                };
-                (caller.int(0), second, flags, mode, resolve)
-            }
-            call if is_creat(call) => (here, first, creating, caller.unsigned(1), 0),
-            _ => (here, first, caller.unsigned(1), caller.unsigned(2), 0),
-        };
-        let resolve = ResolveFlags::from_bits_retain(resolve);
-        let flags = OFlags::from_bits_retain(flags);
-        self.create(
-            caller,
-            &Opening {
-                directory,
-                path,
-                flags,
-                mode,
-                resolve,
-            },
-        )
+        match Opening::read(caller)? {
+            Some(opening) => self.create(caller, &opening),
+            None => Ok(Reply::Continue),
+        }
     }
 
     fn create(&self, caller: &Caller<'_>, opening: &Opening) -> Handled {

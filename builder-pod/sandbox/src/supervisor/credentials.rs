@@ -17,6 +17,7 @@ const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 /// Bits of capability sets.
 pub(super) mod capability {
     pub(in crate::supervisor) const CHOWN: u64 = 1 << 0;
+    pub(in crate::supervisor) const DAC_OVERRIDE: u64 = 1 << 1;
     pub(in crate::supervisor) const FOWNER: u64 = 1 << 3;
     pub(in crate::supervisor) const FSETID: u64 = 1 << 4;
     pub(in crate::supervisor) const SETGID: u64 = 1 << 6;
@@ -197,6 +198,11 @@ impl Credentials {
             secure_bits: 0,
             decided_execution: 0,
         }
+    }
+
+    /// Whether it acts as root.
+    pub(super) const fn is_root(&self) -> bool {
+        self.user.effective == 0
     }
 
     /// Whether it has a capability in effect.

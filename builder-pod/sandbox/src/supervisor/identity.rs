@@ -172,11 +172,10 @@ impl Supervisor {
     pub(super) fn control_process(&self, caller: &Caller<'_>) -> Handled {
         let (option, argument) = (caller.int(0), caller.arguments()[1]);
         if option == libc::PR_SET_DUMPABLE {
-            // Carried out, the process's memory could not be read for its answers.
-            return if argument <= 1 {
-                DONE
-            } else {
-                Err(Errno::INVAL)
+            return match argument {
+                // Carried out, the process's memory could not be read for its answers.
+                0 => DONE,
+                _ => Ok(Reply::Continue),
             };
         }
         let old = self.who(caller);

@@ -100,6 +100,9 @@ impl Child<'_> {
     fn execute(&self) -> (Stage, i32) {
         // SAFETY: all of these are async-signal-safe; every pointer is of memory prepared before fork.
         unsafe {
+            // It inherits that nobody may read its memory, and its calls are to be answered from here on. No
+            // other process is there yet that could.
+            libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
             libc::setsid();
             for signal in 1..=64 {
                 libc::signal(signal, libc::SIG_DFL);

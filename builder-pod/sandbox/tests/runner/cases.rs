@@ -30,6 +30,7 @@ cases![
     a_record_is_gone_when_a_file_is_ordinary_again,
     identities_change_by_the_rules_and_follow_fork,
     a_user_makes_files_of_its_own_and_changes_no_others,
+    a_user_is_kept_out_of_what_is_closed_to_it,
     a_set_id_program_becomes_its_owner,
     our_attributes_are_not_there_and_capabilities_are,
     unnamed_files_and_sockets_belong_to_who_made_them,
@@ -268,15 +269,72 @@ fn a_user_makes_files_of_its_own_and_changes_no_others() {
     );
 }
 
+fn a_user_is_kept_out_of_what_is_closed_to_it() {
+    let sandbox = Sandbox::start();
+    sandbox.shell(
+        "echo secret > /secret; chmod 600 /secret; echo shared > /shared; chown 0:50 /shared; chmod 640 /shared
+         echo open > /open; mkdir -m 700 /closed; echo deep > /closed/f; ln -s closed/f /way
+         mkdir -m 1777 /tmp; touch /tmp/theirs; mkdir -m 755 /mine; chown 1000 /mine
+         cat /bin/busybox > /mine/true; chmod 700 /mine/true",
+    );
+    let as_user = |script: &str| {
+        let mut step = request(&["sh", "-c", script]);
+        (step.uid, step.gid, step.groups) = (1000, 1000, vec![50]);
+        sandbox.execute(step)
+    };
+    for allowed in [
+        "cat /open /shared",
+        "test -r /shared",
+        "test ! -w /open",
+        "echo x > /mine/f && rm /mine/f",
+        "touch /tmp/own && mv /tmp/own /tmp/other && rm /tmp/other",
+        "mkdir /mine/d && cd /mine/d && touch f && chmod 0 f && ! cat f",
+        "ls / && echo x > /dev/null && cat /proc/self/status",
+    ] {
+        let outcome = as_user(allowed);
+        assert_eq!(outcome.ending, Ending::Code(0), "{allowed}: {outcome:?}");
+    }
+    for refused in [
+        "cat /secret",
+        "cat /closed/f",
+        "cat /way",
+        "ls /closed",
+        "cd /closed",
+        "stat /closed/f",
+        "echo x >> /open",
+        "echo x > /new",
+        "mkdir /new",
+        "ln -s x /new",
+        "rm /open",
+        "mv /open /mine/open",
+        "rm -f /tmp/theirs",
+        "touch /open",
+        "touch -d 2001-01-01 /open",
+        "chmod 777 /open",
+        "/mine/true",
+        "test -w /open",
+    ] {
+        let outcome = as_user(refused);
+        assert_ne!(outcome.ending, Ending::Code(0), "{refused}: {outcome:?}");
+    }
+    // Root is kept out of nothing, and nothing was changed.
+    assert_eq!(
+        sandbox.shell("cat /secret /closed/f /open"),
+        "secret\ndeep\nopen\n"
+    );
+}
+
 fn a_set_id_program_becomes_its_owner() {
     let sandbox = Sandbox::start();
-    sandbox.shell("cat /bin/probe > /raised; chown 77:78 /raised; chmod 6755 /raised");
+    sandbox.shell(
+        "mkdir -m 777 /place; cat /bin/probe > /raised; chown 77:78 /raised; chmod 6755 /raised",
+    );
     let mut step = request(&["/raised", "probe", "raised"]);
     (step.uid, step.gid) = (1000, 1000);
     let outcome = sandbox.execute(step);
     assert_eq!(outcome.ending, Ending::Code(0), "{outcome:?}");
     assert_eq!(
-        sandbox.shell("stat -c %u:%g /made-raised /made-dropped"),
+        sandbox.shell("stat -c %u:%g /place/raised /place/dropped"),
         "77:78\n1000:1000\n"
     );
 }

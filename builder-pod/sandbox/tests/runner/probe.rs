@@ -92,7 +92,7 @@ fn threads() {
 /// A program with set-id bits is its owner until it drops that, and what it starts stays dropped.
 fn raised() {
     assert_eq!(ids(), [1000, 77, 77, 1000, 78, 78]);
-    std::fs::write("/made-raised", "").unwrap();
+    std::fs::write("/place/raised", "").unwrap();
     // SAFETY: takes numbers.
     unsafe {
         done(libc::setregid(1000, 1000));
@@ -100,7 +100,7 @@ fn raised() {
         fails(libc::seteuid(77).into(), libc::EPERM);
     }
     assert_eq!(ids(), [1000; 6]);
-    std::fs::write("/made-dropped", "").unwrap();
+    std::fs::write("/place/dropped", "").unwrap();
 }
 
 /// Nothing of the runner can be traced, read or opened.
