@@ -1,6 +1,6 @@
 //! The engine's side: how it meets its runners.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -118,6 +118,10 @@ impl Listener {
 
 /// The user at the other end of a socket (`SO_PEERCRED`). Asked of the kernel directly: a peer in another process
 /// namespace has process number 0, which safe wrappers take for an error.
+#[allow(
+    unsafe_code,
+    reason = "no safe wrapper takes a peer without a process number"
+)]
 fn peer_user(socket: &OwnedFd) -> Result<u32, Errno> {
     let mut peer = libc::ucred {
         pid: 0,
