@@ -1,7 +1,5 @@
 //! The operator: turns ImageBuild objects into build pods.
 
-#[cfg(test)]
-mod apiserver;
 pub mod cli;
 mod config;
 mod events;
@@ -15,3 +13,6 @@ pub mod rbac;
 mod reconcile;
 mod status;
 mod wiring;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::apiserver::{Exchange, expecting};
+use crate::tests::{Exchange, expecting};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/system/leases/operator";

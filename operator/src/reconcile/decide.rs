@@ -45,6 +45,8 @@ pub(crate) enum Decision {
         reason: CancelReason,
         /// Pods that have not ended.
         pods: Vec<String>,
+        /// What the run will have failed for, when that is known already.
+        failure: Option<Box<Failure>>,
     },
     /// Nothing but housekeeping.
     Idle {
@@ -209,6 +211,7 @@ fn reject(rejection: &Rejection, live: Vec<String>) -> Decision {
         return Decision::Cancel {
             reason: CancelReason::Rejected,
             pods: live,
+            failure: None,
         };
     }
     Decision::Reject {
@@ -262,7 +265,11 @@ fn begin(
         } else {
             CancelReason::Edited
         };
-        return Decision::Cancel { reason, pods: live };
+        return Decision::Cancel {
+            reason,
+            pods: live,
+            failure: None,
+        };
     }
     if valid.suspended {
         return suspended();

@@ -12,7 +12,7 @@ pub(crate) mod observe;
 pub(crate) mod validate;
 
 #[cfg(test)]
-mod golden;
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

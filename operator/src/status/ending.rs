@@ -79,6 +79,15 @@ pub(super) fn succeeded(
         .cloned()
         .unwrap_or_default();
     status.failure = None;
+    if observed.report.is_none() {
+        // What the last lines of a log that could not be read would have said.
+        for stage in &mut status.stages {
+            if stage.state == StageState::Running {
+                stage.state = StageState::Succeeded;
+            }
+        }
+        status.progress = progress(&status.stages, status.stages.len());
+    }
     status.outputs = vec![OutputStatus {
         target: output.target,
         digest: digest.to_owned(),
@@ -125,17 +134,18 @@ pub(super) fn pushed(outputs: &[OutputStatus]) -> String {
 
 /// The message of a plan.
 pub(super) fn planned(status: &ImageBuildStatus) -> String {
-    let stages = status.stages.len();
-    let shape = status
-        .run
-        .as_ref()
-        .and_then(|run| run.planned_shape)
-        .unwrap_or_default();
-    format!(
-        "the plan has {stages} {}, of which {} can run at a time",
-        if stages == 1 { "stage" } else { "stages" },
-        shape.runners
-    )
+    let shape = status.run.as_ref().and_then(|run| run.planned_shape);
+    let chains = shape.unwrap_or_default().runners;
+    let runs = match chains {
+        0 => "nothing to run".to_owned(),
+        1 => "one chain of RUN steps".to_owned(),
+        _ => format!("{chains} chains of RUN steps, which can run side by side"),
+    };
+    match status.stages.len() {
+        0 => format!("the plan has {runs}"),
+        1 => format!("the plan has one stage and {runs}"),
+        stages => format!("the plan has {stages} stages and {runs}"),
+    }
 }
 
 /// The failure as the status keeps it.

@@ -58,8 +58,15 @@ pub(crate) fn compute(
             )
         }
         Decision::Finish(finish) => finished(observed, valid, &mut status, finish),
-        Decision::Cancel { reason, pods } => {
+        Decision::Cancel {
+            reason,
+            pods,
+            failure,
+        } => {
             status.queue = None;
+            if let Some(failure) = failure {
+                status.failure = Some(ending::failure_status(failure));
+            }
             cancelling(*reason, pods)
         }
         Decision::Idle { .. } => idle(&mut status),

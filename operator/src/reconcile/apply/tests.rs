@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::apiserver::{Exchange, expecting};
+use crate::tests::{Exchange, expecting};
 
 const PODS: &str = "/api/v1/namespaces/team/pods";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/team/configmaps";

@@ -43,10 +43,24 @@ pub(super) fn go_on(
         _ => {}
     }
     if valid.suspended {
-        return cancelled_or(live, CancelReason::Suspended, suspended);
+        if live.is_empty() {
+            return suspended();
+        }
+        return Decision::Cancel {
+            reason: CancelReason::Suspended,
+            pods: live,
+            failure: None,
+        };
     }
-    if let Some(overdue) = overdue(observed, valid, run, pod) {
-        return cancelled_or(live, CancelReason::TimedOut, || overdue);
+    if let Some(failure) = overdue(observed, valid, run, pod) {
+        if live.is_empty() {
+            return finish(failure);
+        }
+        return Decision::Cancel {
+            reason: CancelReason::TimedOut,
+            pods: live,
+            failure: Some(Box::new(failure)),
+        };
     }
     match evidence {
         None => without_pod(observed, valid, run, config),
@@ -76,18 +90,6 @@ fn track(waiting: Waiting) -> Decision {
     })
 }
 
-fn cancelled_or(
-    live: Vec<String>,
-    reason: CancelReason,
-    after: impl FnOnce() -> Decision,
-) -> Decision {
-    if live.is_empty() {
-        after()
-    } else {
-        Decision::Cancel { reason, pods: live }
-    }
-}
-
 /// The pod of the attempt is not there: it was not made yet, or somebody took it away.
 fn without_pod(
     observed: &Observed,
@@ -111,13 +113,13 @@ fn without_pod(
     }
 }
 
-/// What ends the run when its time is over.
+/// What the run has failed for when its time is over.
 fn overdue(
     observed: &Observed,
     valid: &ValidBuild,
     run: &RunStatus,
     pod: Option<&Pod>,
-) -> Option<Decision> {
+) -> Option<Failure> {
     let deadline = deadline(run, valid)?;
     // A pod that has started is ended by its kubelet, and keeps its logs.
     let started = pod
@@ -127,14 +129,23 @@ fn overdue(
     if observed.now.as_second() < deadline.as_second().saturating_add(grace) {
         return None;
     }
-    let mut message = format!(
-        "the build took longer than its timeout of {} s",
-        valid.timeout
-    );
-    if let Some(waited) = waited_for(observed) {
-        message.push_str(&format!("; it waited: {waited}"));
+    // While its pod ends, the status keeps what was waited for before.
+    let status = observed.build.status.as_ref();
+    let known = status.and_then(|status| status.failure.as_ref());
+    let message = match known {
+        Some(failure) if failure.reason == Reason::Timeout => failure.message.clone(),
+        _ => timeout_message(valid.timeout, waited_for(observed)),
+    };
+    Some(Failure::new(FailureReason::Timeout, message))
+}
+
+fn timeout_message(seconds: u64, waited_for: Option<String>) -> String {
+    let mut message = format!("the build took longer than its timeout of {seconds} s");
+    if let Some(waited_for) = waited_for {
+        message.push_str("; it waited: ");
+        message.push_str(&waited_for);
     }
-    Some(finish(Failure::new(FailureReason::Timeout, message)))
+    message
 }
 
 /// When the run's time is over.
@@ -176,15 +187,22 @@ fn ended(
         }),
         Ending::Planned { shape } => Decision::Finish(Finish::Planned { shape: *shape }),
         Ending::NeedsRunners { shape } => needs_runners(observed, valid, run, *shape, config),
-        Ending::Failed(failure) => {
-            failed(observed, valid, run, with_report(observed, failure), config)
-        }
+        Ending::Failed(failure) => failed(
+            observed,
+            valid,
+            run,
+            with_report(observed, valid, failure),
+            config,
+        ),
     }
 }
 
 /// The failure of the verdict with what only the report has room for.
-fn with_report(observed: &Observed, failure: &Failure) -> Failure {
+fn with_report(observed: &Observed, valid: &ValidBuild, failure: &Failure) -> Failure {
     let mut failure = failure.clone();
+    if failure.reason == FailureReason::Timeout {
+        failure.message = timeout_message(valid.timeout, waited_for(observed));
+    }
     let reported = observed
         .report
         .as_ref()

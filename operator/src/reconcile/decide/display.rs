@@ -32,7 +32,7 @@ impl fmt::Display for Decision {
             }
             Self::Retry(Retry::Now(claim)) => write!(formatter, "Retry now, {claim}"),
             Self::Finish(finish) => write!(formatter, "Finish {finish}"),
-            Self::Cancel { reason, pods } => {
+            Self::Cancel { reason, pods, .. } => {
                 write!(formatter, "Cancel {}, {reason}", pods.join(", "))
             }
             Self::Idle { expired: false } => formatter.write_str("Idle"),

@@ -1,6 +1,7 @@
 //! The calls behind [`Observed`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, ServiceAccount};
 use k8s_openapi::jiff::Timestamp;
@@ -8,6 +9,7 @@ use kube::api::{Api, ListParams, LogParams};
 use kube::{Client, ResourceExt};
 use stagecraft_api::v1alpha1::{ImageBuild, ImageBuildSpec};
 use stagecraft_protocol::report::{self, BuildReport};
+use tokio::time::sleep;
 
 use super::{Account, ArgumentValue, Observed, PodEvent};
 use crate::config::Config;
@@ -18,6 +20,10 @@ use crate::reconcile::validate::service_account;
 
 /// Lines of the engine's log that are read for its report, which is the last thing it prints.
 const REPORT_LINES: i64 = 400;
+/// How often reading it is tried: a node can be out of reach for a moment.
+const REPORT_TRIES: u32 = 3;
+/// Time between two tries.
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Reads the state of one object's world.
 #[derive(Clone)]
@@ -167,13 +173,16 @@ impl Reader {
             tail_lines: Some(REPORT_LINES),
             ..LogParams::default()
         };
-        match pods.logs(&name, &parameters).await {
-            Ok(log) => checked_report(&log, &digest),
-            Err(error) => {
-                tracing::warn!(pod = name, %error, "cannot read the engine's log");
-                None
+        for attempt in 1..=REPORT_TRIES {
+            match pods.logs(&name, &parameters).await {
+                Ok(log) => return checked_report(&log, &digest),
+                Err(error) if attempt == REPORT_TRIES => {
+                    tracing::warn!(pod = name, %error, "cannot read the engine's log");
+                }
+                Err(_) => sleep(REPORT_PAUSE).await,
             }
         }
+        None
     }
 
     async fn arguments(
