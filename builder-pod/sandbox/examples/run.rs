@@ -1,10 +1,10 @@
 //! Executes one command in a root file system, as an engine would: `run [--user UID[:GID]] ROOT COMMAND…`.
 
+use std::error::Error;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use stagecraft_protocol::runner::{Ending, EngineMessage, ExecuteRequest, RunnerMessage};
 use stagecraft_sandbox::{LocalOptions, launch_local, runner_main};
 
@@ -21,15 +21,15 @@ fn main() -> ExitCode {
     match run(&user, arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(user: &str, mut arguments: Vec<String>) -> anyhow::Result<ExitCode> {
+fn run(user: &str, mut arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
     if arguments.len() < 2 {
-        bail!("usage: run [--user UID[:GID]] ROOT COMMAND…");
+        return Err("usage: run [--user UID[:GID]] ROOT COMMAND…".into());
     }
     let root = arguments.remove(0).into();
     let (uid, gid) = user.split_once(':').unwrap_or((user, user));
@@ -41,7 +41,7 @@ fn run(user: &str, mut arguments: Vec<String>) -> anyhow::Result<ExitCode> {
     let mut runner = launch_local(&options)?;
     let (greeting, _) = runner.channel.receive::<RunnerMessage>()?;
     let RunnerMessage::Hello { problem: None, .. } = greeting else {
-        bail!("the runner cannot work: {greeting:?}");
+        return Err(format!("the runner cannot work: {greeting:?}").into());
     };
     let request = ExecuteRequest {
         arguments,
@@ -51,8 +51,8 @@ fn run(user: &str, mut arguments: Vec<String>) -> anyhow::Result<ExitCode> {
             "HOME=/root".to_owned(),
         ],
         working_directory: "/".to_owned(),
-        uid: uid.parse().context("the user is no number")?,
-        gid: gid.parse().context("the group is no number")?,
+        uid: uid.parse()?,
+        gid: gid.parse()?,
         groups: vec![],
         special_owners: vec![],
     };
@@ -72,7 +72,7 @@ fn run(user: &str, mut arguments: Vec<String>) -> anyhow::Result<ExitCode> {
         special_owners,
     } = answer
     else {
-        bail!("the runner failed: {answer:?}");
+        return Err(format!("the runner failed: {answer:?}").into());
     };
     writeln!(
         std::io::stderr(),

@@ -1,6 +1,6 @@
 //! The engine's side: how it meets its runners.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::channel::Channel;
+use crate::system::socket;
 
 /// How long the runners of a pod may take to start after the engine.
 const MEETING_TIME: Duration = Duration::from_secs(300);
@@ -106,7 +107,7 @@ impl Listener {
             }
             let socket = rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC)
                 .map_err(call("accept a runner"))?;
-            let peer = peer_user(&socket).map_err(call("ask for a runner's identity"))?;
+            let peer = socket::peer_user(&socket).map_err(call("ask for a runner's identity"))?;
             if peer != rustix::process::getuid().as_raw() {
                 return Err(SandboxError::Stranger(peer));
             }
@@ -114,40 +115,6 @@ impl Listener {
         }
         Ok(runners)
     }
-}
-
-/// The user at the other end of a socket (`SO_PEERCRED`). Asked of the kernel directly: a peer in another process
-/// namespace has process number 0, which safe wrappers take for an error.
-#[allow(
-    unsafe_code,
-    reason = "no safe wrapper takes a peer without a process number"
-)]
-fn peer_user(socket: &OwnedFd) -> Result<u32, Errno> {
-    let mut peer = libc::ucred {
-        pid: 0,
-        uid: u32::MAX,
-        gid: u32::MAX,
-    };
-    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
-    // SAFETY: `peer` and `length` are of the types that the kernel fills for this option.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut peer).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(peer.uid)
-    } else {
-        Err(last_error())
-    }
-}
-
-fn last_error() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// What a local runner is started with.

@@ -13,6 +13,7 @@ pub(crate) mod namespaces;
 pub(crate) mod notification;
 pub(crate) mod process;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod sysv;
 pub(crate) mod xattr;
 
