@@ -28,7 +28,10 @@ pub(crate) fn deploy(cluster: &Cluster, phases: &Phases) -> anyhow::Result<()> {
     let values = json!({
         "image": {"repository": format!("{REGISTRY}/stagecraft/operator"), "digest": images.operator},
         "builder": {"image": {"repository": format!("{REGISTRY}/stagecraft/builder"), "digest": images.builder}},
-        "builds": {"registries": [
+        "builds": {
+            // Requests are what one small node divides among all builds of the tests.
+            "pod": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
+            "registries": [
             {"host": "docker.io", "mirrors": [format!("http://{REGISTRY}")]},
             {"host": REGISTRY, "plainHTTP": true},
         ]},
