@@ -3,10 +3,11 @@
 //! Invariant: a tier is never skipped. What it needs is set up first; where that is impossible, it fails and says why.
 //! Invariant: a tier runs whole before its failure ends the command.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 
@@ -16,6 +17,17 @@ use crate::setup;
 
 /// The package of the end-to-end tests.
 const END_TO_END: &str = "stagecraft-e2e";
+
+/// Crates that compute only: what they test with files needs nothing of the machine.
+const PURE: [&str; 7] = [
+    "stagecraft-api",
+    "stagecraft-dockerfile",
+    "stagecraft-image",
+    "stagecraft-layer",
+    "stagecraft-operator",
+    "stagecraft-plan",
+    "stagecraft-protocol",
+];
 
 /// Names the kubeconfig of the cluster that the end-to-end tests use.
 const KUBECONFIG: &str = "STAGECRAFT_E2E_KUBECONFIG";
@@ -42,7 +54,7 @@ pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()
         match tier {
             Tier::Unit => {
                 phase("set up unit tests", setup::for_unit_tests)?;
-                phase("unit tests", || unit(filter))?;
+                phase("unit tests", || unit(&targets, filter))?;
             }
             Tier::Local => {
                 phase("set up local tests", setup::for_local_tests)?;
@@ -57,7 +69,24 @@ pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()
     Ok(())
 }
 
-fn unit(filter: Option<&str>) -> anyhow::Result<()> {
+/// Tests next to the code, and the corpus that pure crates are held to.
+fn unit(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
+    let mut command = workspace_tests();
+    command.args(["--lib", "--bins"]);
+    select(&mut command, &targets.unit);
+    run_program(command.args(filter))
+}
+
+/// Integration tests of the crates that work on this machine.
+fn local(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
+    ensure!(!targets.local.is_empty(), "no crate has local tests");
+    let mut command = workspace_tests();
+    select(&mut command, &targets.local);
+    run_program(command.args(filter))
+}
+
+/// One build for all tiers: a package by itself would be built with other features, and everything below it again.
+fn workspace_tests() -> Command {
     let mut command = cargo();
     command.args([
         "test",
@@ -66,32 +95,14 @@ fn unit(filter: Option<&str>) -> anyhow::Result<()> {
         "--no-fail-fast",
         "--workspace",
     ]);
-    command.args(["--exclude", END_TO_END, "--lib", "--bins"]);
-    run_program(command.args(filter))
+    command.args(["--exclude", END_TO_END]);
+    command
 }
 
-/// Integration tests of the crates, and the end-to-end suites that need no cluster.
-fn local(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
-    let mut failed = Vec::new();
-    for (package, tests) in &targets.local {
-        let mut command = cargo();
-        command.args([
-            "test",
-            "--quiet",
-            "--locked",
-            "--no-fail-fast",
-            "--package",
-            package,
-        ]);
-        for test in tests {
-            command.args(["--test", test]);
-        }
-        if let Err(error) = run_program(command.args(filter)) {
-            failed.push(format!("{error:#}"));
-        }
+fn select(command: &mut Command, targets: &BTreeSet<String>) {
+    for target in targets {
+        command.args(["--test", target]);
     }
-    ensure!(failed.is_empty(), "{}", failed.join("; "));
-    Ok(())
 }
 
 /// A cluster with the product as it is in this checkout, unless the environment names one; returns its kubeconfig.
@@ -125,19 +136,19 @@ fn cluster(targets: &TestTargets, filter: Option<&str>, kubeconfig: &Path) -> an
         !targets.cluster.is_empty(),
         "{END_TO_END} has no cluster suite"
     );
-    for test in &targets.cluster {
-        command.args(["--test", test]);
-    }
+    select(&mut command, &targets.cluster);
     run_program(command.args(filter))
 }
 
-/// The integration test programs of the workspace, by tier.
+/// The names of the integration test programs of the workspace, by tier.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct TestTargets {
-    /// Programs by package.
-    local: BTreeMap<String, Vec<String>>,
-    /// Programs of the end-to-end package that need a cluster.
-    cluster: Vec<String>,
+    /// Of crates that compute only.
+    unit: BTreeSet<String>,
+    /// Of crates that work on this machine.
+    local: BTreeSet<String>,
+    /// Of the end-to-end package.
+    cluster: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -164,27 +175,28 @@ impl TestTargets {
         Self::parse(&json)
     }
 
-    /// In the end-to-end package, programs named `local…` need no cluster and all others do.
     fn parse(json: &str) -> anyhow::Result<Self> {
         let metadata: Metadata =
             serde_json::from_str(json).context("cannot read what cargo metadata printed")?;
         let mut targets = Self::default();
         for package in metadata.packages {
-            let tests = package
-                .targets
-                .into_iter()
-                .filter(|target| target.kind.iter().any(|kind| kind == "test"));
-            for test in tests {
-                if package.name == END_TO_END && !test.name.starts_with("local") {
-                    targets.cluster.push(test.name);
-                } else {
-                    targets
-                        .local
-                        .entry(package.name.clone())
-                        .or_default()
-                        .push(test.name);
-                }
-            }
+            let tier = match package.name.as_str() {
+                END_TO_END => &mut targets.cluster,
+                name if PURE.contains(&name) => &mut targets.unit,
+                _ => &mut targets.local,
+            };
+            let is_test = |target: &Target| target.kind.iter().any(|kind| kind == "test");
+            tier.extend(
+                package
+                    .targets
+                    .into_iter()
+                    .filter(is_test)
+                    .map(|target| target.name),
+            );
+        }
+        // Programs are asked for by name, in all packages at once.
+        if let Some(name) = targets.unit.intersection(&targets.local).next() {
+            bail!("the test program {name} is in two tiers: give one of them another name");
         }
         Ok(targets)
     }
@@ -198,13 +210,15 @@ mod tests {
     fn test_programs_are_sorted_into_tiers() {
         let json = r#"{"packages": [
             {"name": "stagecraft-builder", "targets": [
-                {"name": "stagecraft_builder", "kind": ["lib"]}, {"name": "engine", "kind": ["test"]}]},
-            {"name": "stagecraft-e2e", "targets": [
-                {"name": "local_corpus", "kind": ["test"]}, {"name": "examples", "kind": ["test"]}]}
+                {"name": "stagecraft_builder", "kind": ["lib"]}, {"name": "local", "kind": ["test"]}]},
+            {"name": "stagecraft-plan", "targets": [{"name": "goldens", "kind": ["test"]}]},
+            {"name": "stagecraft-dockerfile", "targets": [{"name": "goldens", "kind": ["test"]}]},
+            {"name": "stagecraft-e2e", "targets": [{"name": "examples", "kind": ["test"]}]}
         ]}"#;
         let targets = TestTargets::parse(json).unwrap();
-        assert_eq!(targets.cluster, ["examples"]);
-        assert_eq!(targets.local["stagecraft-builder"], ["engine"]);
-        assert_eq!(targets.local["stagecraft-e2e"], ["local_corpus"]);
+        assert_eq!(Vec::from_iter(targets.unit), ["goldens"]);
+        assert_eq!(Vec::from_iter(targets.local), ["local"]);
+        assert_eq!(Vec::from_iter(targets.cluster), ["examples"]);
+        assert!(TestTargets::parse(&json.replace("\"local\"", "\"goldens\"")).is_err());
     }
 }

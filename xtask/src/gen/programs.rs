@@ -23,11 +23,16 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds them.
     pub(super) fn build() -> anyhow::Result<Self> {
+        // With the features of the tests' build, so that it is not a build of its own.
         let mut command = cargo();
-        command.args(["build", "--quiet", "--locked", "--message-format=json"]);
-        for package in [OPERATOR, BUILDER] {
-            command.args(["--package", package]);
-        }
+        command.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--message-format=json",
+            "--workspace",
+        ]);
+        command.args(["--exclude", "stagecraft-e2e", "--bins"]);
         let output = capture(&mut command)?;
         let messages = output
             .lines()

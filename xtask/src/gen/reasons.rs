@@ -98,6 +98,16 @@ pub(super) fn page(source: &str, conditions: &str) -> anyhow::Result<Generated> 
         WAYS_OUT.len() == variants.len(),
         "gen/reasons.rs has a reason that is not in {SOURCE}"
     );
+    text.push_str(
+        "\n# Other reasons of conditions\n\n\
+         A build that waits or works has `Reconciling=True` and `Ready=False` with one of these; the message says for what,\n\
+         in the words of the scheduler, the kubelet or the apiserver where they have some.\n\n\
+         | reason | `Ready` | what it means |\n|---|---|---|\n",
+    );
+    for (name, kind, meaning) in other_reasons(conditions)? {
+        let ready = if kind == "Good" { "True" } else { "False" };
+        let _ = writeln!(text, "| `{name}` | {ready} | {} |", cell(&meaning));
+    }
     Ok(Generated {
         path: "docs/reference/failure-reasons.md".to_owned(),
         text,

@@ -21,7 +21,7 @@ const EMPTY_NAMES: [&str; 10] = [
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, code) in tree.rust_files() {
-        if !file.text.starts_with("//! ") && !file.path.ends_with("/tests.rs") {
+        if !file.text.starts_with("//! ") && !is_test_module(&file.path) {
             let message =
                 "begins with no `//!` header: what it does, its invariants, what it must not know";
             findings.push(Finding::new(&file.path, 1, message));
@@ -50,6 +50,14 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Whether the file is the test module of another, which says what is under test.
+fn is_test_module(path: &str) -> bool {
+    path.ends_with("/tests.rs")
+        || path
+            .split_once("/src/")
+            .is_some_and(|(_, rest)| rest.contains("/tests/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +75,8 @@ mod tests {
             ("a/src/b.rs", long.as_str(), 1),
             ("a/src/b/tests.rs", long.as_str(), 0),
             ("a/src/b/tests.rs", "fn f() {}\n", 0),
+            ("a/src/b/tests/c.rs", "fn f() {}\n", 0),
+            ("a/tests/c.rs", "fn f() {}\n", 1),
             ("a/src/b.rs", long_tests.as_str(), 0),
             ("a/src/utils.rs", "//! A.\n", 1),
             ("a/common/b.rs", "//! A.\n", 1),
