@@ -13,7 +13,7 @@ pub enum Severity {
     Warning,
 }
 
-/// Stable codes. A code never changes its meaning; `docs/reference/diagnostics.md` has a section for each.
+/// Stable codes; [`Code::title`] says what each is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the text of each is in `Code::title`")]
 pub enum Code {
