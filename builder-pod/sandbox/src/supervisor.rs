@@ -11,6 +11,7 @@ mod create;
 mod credentials;
 mod identity;
 mod owner;
+mod peer;
 mod permission;
 mod records;
 mod socket;

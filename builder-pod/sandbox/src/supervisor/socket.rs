@@ -83,10 +83,6 @@ impl Supervisor {
         let _ = self.records.record(&socket.path, false, &inode, new);
         true
     }
-
-    pub(super) fn tell_peer(&self, _: &Caller<'_>) -> Handled {
-        Ok(Reply::Continue)
-    }
 }
 
 /// The path of the file that a bind makes, if it makes one.

@@ -347,6 +347,7 @@ fn unnamed_files_and_sockets_belong_to_who_made_them() {
     let sandbox = Sandbox::start();
     sandbox.probe("unnamed");
     sandbox.probe("socket");
+    sandbox.probe("peer");
     assert_eq!(
         sandbox.shell("stat -c %u:%g /named /tmp-socket"),
         "44:44\n55:55\n"

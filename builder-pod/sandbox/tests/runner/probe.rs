@@ -13,6 +13,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some("attributes") => attributes(),
         Some("unnamed") => unnamed(),
         Some("socket") => socket(),
+        Some("peer") => peer(),
         Some("statx") => extended_status(),
         other => panic!("no check is named {other:?}"),
     }
@@ -207,6 +208,40 @@ fn socket() {
     let status = std::fs::symlink_metadata("/tmp-socket").unwrap();
     use std::os::unix::fs::MetadataExt;
     assert_eq!((status.uid(), status.gid()), (55, 55));
+}
+
+/// A server learns who connected to it.
+fn peer() {
+    use std::os::fd::AsRawFd;
+    let listener = std::os::unix::net::UnixListener::bind("/tmp-peer").unwrap();
+    // SAFETY: the child makes calls only and ends; the pointers are of live locals.
+    unsafe {
+        let client = libc::fork();
+        if client == 0 {
+            let dropped = libc::setgid(66) == 0 && libc::setuid(66) == 0;
+            let _connection = std::os::unix::net::UnixStream::connect("/tmp-peer");
+            libc::pause();
+            libc::_exit(i32::from(!dropped));
+        }
+        let (connection, _) = listener.accept().unwrap();
+        let mut found = libc::ucred {
+            pid: 0,
+            uid: 1,
+            gid: 1,
+        };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        done(libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut length,
+        ));
+        assert_eq!(
+            (found.pid, found.uid, found.gid, length),
+            (client, 66, 66, 12)
+        );
+    }
 }
 
 fn extended_status() {
