@@ -101,7 +101,12 @@ fn operate(arguments: RunArguments) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match arguments.log_format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
         LogFormat::Text => log.init(),
     }
     let settings = Settings {

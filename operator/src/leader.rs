@@ -153,7 +153,7 @@ impl Candidate {
     }
 
     /// Takes or renews the Lease; who holds it, if it is somebody else.
-    async fn attempt(&mut self) -> kube::Result<Option<String>> {
+    pub(crate) async fn attempt(&mut self) -> kube::Result<Option<String>> {
         let lease = self.api.get_opt(&self.name).await?;
         self.seen.look(lease.as_ref(), Instant::now());
         let step = step(

@@ -247,7 +247,7 @@ fn error_policy(
 }
 
 /// Deletes pods whose object is gone, in case nobody collected them. Their requests go the same way, by their owner.
-async fn remove_orphans(client: &Client, config: &Config, directory: &Directory) {
+pub(crate) async fn remove_orphans(client: &Client, config: &Config, directory: &Directory) {
     let all = if config.namespaces.is_empty() {
         vec![Api::<Pod>::all(client.clone())]
     } else {

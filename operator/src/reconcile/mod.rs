@@ -165,6 +165,7 @@ impl Reconciler {
                 name = observed.build.name_any(),
                 run = status.run.as_ref().map(|run| run.number),
                 attempt = status.run.as_ref().map(|run| run.attempt),
+                ready = status.conditions.first().map(|ready| ready.reason.as_str()),
                 "{decision}"
             );
         }

@@ -62,13 +62,19 @@ impl Progress {
         (number, total): (u32, u32),
         time: Timestamp,
     ) -> bool {
+        // A stage without a name is `stage-INDEX` in the lines, and its index elsewhere.
+        let index = name
+            .strip_prefix("stage-")
+            .and_then(|index| index.parse::<i32>().ok());
+        let name = index.map_or_else(|| name.to_owned(), |index| index.to_string());
         let known = self.stages.iter().position(|stage| stage.name == name);
         let position = match known {
             Some(position) => position,
             None if self.stages.len() >= STATUS_STAGES_LIMIT => return false,
             None => {
                 self.stages.push(StageStatus {
-                    name: name.to_owned(),
+                    name,
+                    index,
                     state: StageState::Running,
                     steps: i32::try_from(total).ok(),
                     cached_steps: Some(0),
@@ -146,7 +152,7 @@ mod tests {
         ]);
         let expected = [
             ("build", StageState::Succeeded, Some(1)),
-            ("stage-1", StageState::Failed, Some(0)),
+            ("1", StageState::Failed, Some(0)),
         ];
         assert_eq!(states(&progress), expected);
         assert_eq!(progress.summary().as_deref(), Some("1/2"));

@@ -32,7 +32,7 @@ pub(crate) struct Changes {
 }
 
 /// The objects of an attempt.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AttemptObjects {
     /// The request, mounted into the engine.
     pub(crate) request: ConfigMap,
