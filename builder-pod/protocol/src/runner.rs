@@ -85,7 +85,8 @@ pub enum RunnerMessage {
 pub enum Ending {
     /// With this exit code.
     Code(i32),
-    /// By this signal.
+    /// By this signal; a step that failed after a process of it was killed for memory ends by `SIGKILL`, whatever its
+    /// first process made of that.
     #[serde(rename_all = "camelCase")]
     Signal {
         /// Its number.

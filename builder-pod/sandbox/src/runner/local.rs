@@ -103,7 +103,18 @@ fn outside(channel: Channel, index: u32, root: &Path) -> Result<u8, LocalError> 
 
 /// Tells the engine that the runner cannot work.
 fn refuse(channel: &Channel, index: u32, error: LocalError) -> Result<u8, LocalError> {
-    let problem = Some(chain(&error));
+    let mut words = chain(&error);
+    if let LocalError::Mount(MountError::Call {
+        source: Errno::PERM | Errno::ACCESS,
+        ..
+    }) = &error
+    {
+        words.push_str(
+            ": this machine restricts user namespaces (look at kernel.apparmor_restrict_unprivileged_userns), \
+             or hides a part of its /proc (a container does)",
+        );
+    }
+    let problem = Some(words);
     let greeting = RunnerMessage::Hello {
         protocol_version: PROTOCOL_VERSION,
         index,

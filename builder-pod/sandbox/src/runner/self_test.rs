@@ -29,8 +29,18 @@ pub(super) enum SelfTestError {
     Memory { hint: &'static str },
     #[error("an answer of the runner did not arrive")]
     Answer,
+    #[error("the file system of the root keeps no user attributes, in which RUN records owners")]
+    Attributes(#[source] Errno),
     #[error("the node forbids a runner to change the limits of its own processes")]
     Limits(#[source] Errno),
+}
+
+/// Tests that owners can be recorded on the root.
+pub(super) fn attributes() -> Result<(), SelfTestError> {
+    const NAME: &str = "user.stagecraft.test";
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr("/", NAME, b"1", flags).map_err(SelfTestError::Attributes)?;
+    rustix::fs::removexattr("/", NAME).map_err(SelfTestError::Attributes)
 }
 
 /// Lets a child make a call that notifies, reads and writes its memory and answers.

@@ -175,6 +175,7 @@ fn prepare() -> Result<(OwnedFd, Reach), SessionError> {
     rustix::process::umask(Mode::empty());
     signals::prepare_interrupting().map_err(failed("handle a signal"))?;
     let signals = signals::take_over().map_err(failed("take over signals"))?;
+    self_test::attributes()?;
     let reach = self_test::run()?;
     process::become_unreachable().map_err(failed("become unreachable"))?;
     Ok((signals, reach))

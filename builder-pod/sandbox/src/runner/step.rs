@@ -84,10 +84,17 @@ pub(super) fn execute(
     }))
 }
 
-/// How the first process ended, for the engine.
+/// How the first process ended, for the engine. A shell whose command was killed for memory ends with a code of
+/// its own making: the cause is what counts.
 fn ending(status: i32, out_of_memory: bool) -> Ending {
     if libc::WIFEXITED(status) {
-        return Ending::Code(libc::WEXITSTATUS(status));
+        return match libc::WEXITSTATUS(status) {
+            code if code != 0 && out_of_memory => Ending::Signal {
+                signal: libc::SIGKILL,
+                out_of_memory,
+            },
+            code => Ending::Code(code),
+        };
     }
     Ending::Signal {
         signal: libc::WTERMSIG(status),
@@ -302,5 +309,31 @@ fn words(stage: Stage, error: Errno, program: &Program, request: &ExecuteRequest
             }
             format!("exec {path}: {cause}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_for_memory_is_the_cause_of_a_failure_and_of_no_success() {
+        let code = |code: i32| code << 8;
+        let killed = Ending::Signal {
+            signal: 9,
+            out_of_memory: true,
+        };
+        assert_eq!(ending(code(137), true), killed);
+        assert_eq!(ending(code(2), true), killed);
+        assert_eq!(ending(9, true), killed);
+        assert_eq!(ending(code(0), true), Ending::Code(0));
+        assert_eq!(ending(code(3), false), Ending::Code(3));
+        assert_eq!(
+            ending(11, false),
+            Ending::Signal {
+                signal: 11,
+                out_of_memory: false
+            }
+        );
     }
 }
