@@ -25,14 +25,12 @@ while read -r file; do look "$file"; done < /files
 find / -xdev -name '*dockerconfig*' 2>/dev/null >> "$found"
 if [ -e /var/run/secrets ]; then echo "a service account's directory" >> "$found"; fi
 if [ -e /stagecraft ]; then echo "a directory of ours" >> "$found"; fi
-grep stagecraft /proc/self/mountinfo >> "$found"
-for entry in fd root cwd mem; do
-    if [ "$entry" = mem ]; then
-        dd if=/proc/1/mem of=/dev/null bs=1 count=0 2>/dev/null && echo "/proc/1/mem opens" >> "$found"
-    elif ls "/proc/1/$entry/" >/dev/null 2>&1; then
-        echo "/proc/1/$entry is open" >> "$found"
-    fi
+awk '$5 ~ "^/(run/stagecraft|stagecraft|scratch|var/run/secrets)"' /proc/self/mountinfo >> "$found"
+# The kernel lets root of the namespace list the numbers of descriptors, and nothing more.
+for entry in root cwd exe fd/0 fd/1 fd/2 fd/3 fd/4 fd/5 fd/6 fd/7 fd/8 fd/9; do
+    readlink "/proc/1/$entry" >/dev/null 2>&1 && echo "/proc/1/$entry leads somewhere" >> "$found"
 done
+dd if=/proc/1/mem of=/dev/null bs=1 count=0 2>/dev/null && echo "/proc/1/mem opens" >> "$found"
 env | sort
 cat "$found"
 if [ -s "$found" ]; then exit 1; fi
