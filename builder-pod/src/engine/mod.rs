@@ -89,6 +89,7 @@ async fn build(
     let shape = Shape {
         runners: planned.plan.run_chains,
     };
+    report.stages = crate::execute::planned_stages(&planned.plan);
     if request.mode == Mode::Plan {
         progress.line(planned.plan.to_string().trim_end());
         return Ok(Outcome::Planned { shape });

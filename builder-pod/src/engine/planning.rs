@@ -174,8 +174,16 @@ fn client(request: &BuildRequest, refuse_loopback: bool) -> Result<RegistryClien
         |message: String| Box::new(Failure::new(FailureReason::Configuration, message));
     let mut credentials = Credentials::default();
     for file in &request.credential_files {
-        let bytes = std::fs::read(file)
-            .map_err(|error| configuration(format!("cannot read credentials {file}: {error}")))?;
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
+            // A secret that a service account names need not exist.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                return Err(configuration(format!(
+                    "cannot read credentials {file}: {error}"
+                )));
+            }
+        };
         let more = Credentials::from_docker_config(&bytes)
             .map_err(|error| configuration(format!("credentials {file}: {}", chain(&error))))?;
         credentials.extend(more);

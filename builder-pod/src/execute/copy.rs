@@ -18,14 +18,15 @@ use super::StepError;
 use super::stage::{StageBuild, WithTail};
 use crate::context::Context;
 use crate::copy::{
-    CopyEntry, CopyRequest, ModeChange, Users, plan_archive, plan_copy, resolve_owner, resolve_user,
+    CopyEntry, CopyPlan, CopyRequest, ModeChange, USER_FILE_LIMIT, Users, find_sources, plan_copy,
+    resolve_owner, resolve_user,
 };
 use crate::runners::Lease;
 use crate::store::{LayerTar, Store, blocking};
 use crate::times;
 
 /// Largest passwd or group file that is read, in bytes: both come from the image.
-const USERS_LIMIT: u64 = 10 * 1024 * 1024;
+const USERS_LIMIT: u64 = USER_FILE_LIMIT as u64;
 
 /// A layer's tar that was just written.
 pub(super) struct LayerFile {
@@ -171,7 +172,7 @@ impl StageBuild<'_> {
         };
         let planned = match copy.is_add {
             true => self.plan_add(copy, &source, &tree).await,
-            false => self.plan_files(copy, &copy.sources, &source, &tree).await,
+            false => self.plan_files(copy, &source, &tree).await,
         };
         self.tree = Some(tree);
         self.put(planned?).await?;
@@ -185,32 +186,26 @@ impl StageBuild<'_> {
         source: &SourceTree,
         tree: &FsTree,
     ) -> Result<Vec<Put>, StepError> {
-        let mut target = tree.clone();
-        let mut puts = Vec::new();
-        for name in &copy.sources {
-            let archive = match source {
-                SourceTree::Context(context) => self.archive(context, name).await?,
+        let request = self.copy_request(copy, source, tree).await?;
+        let request = request.borrowed(source, tree)?;
+        let found = find_sources(&request)?;
+        let mut archives = Vec::with_capacity(found.len());
+        for found in &found {
+            archives.push(match source {
+                SourceTree::Context(context) => self.archive(context, &found.path).await?,
                 _ => None,
-            };
-            let more = match archive {
-                Some((archive, tar)) => {
-                    let request = self.copy_request(copy, &[], source, &target).await?;
-                    let entries = plan_archive(&request.borrowed(source, &target)?, &archive)?;
-                    let contents = Contents::Archive(tar);
-                    entries
-                        .into_iter()
-                        .map(|entry| Put::new(entry, &archive, &contents))
-                        .collect()
-                }
-                None => {
-                    self.plan_files(copy, std::slice::from_ref(name), source, &target)
-                        .await?
-                }
-            };
-            for put in &more {
-                target.insert(&put.entry.path, put.entry.node.clone());
+            });
+        }
+        let mut plan = CopyPlan::new(&request);
+        let mut puts = Vec::new();
+        for (found, archive) in found.iter().zip(archives) {
+            if let Some((archive, tar)) = archive {
+                let contents = Contents::Archive(tar);
+                let entries = plan.unpack(&archive)?.into_iter();
+                puts.extend(entries.map(|entry| Put::new(entry, &archive, &contents)));
+            } else {
+                puts.extend(self.puts(plan.copy(found)?, source).await?);
             }
-            puts.extend(more);
         }
         Ok(puts)
     }
@@ -218,39 +213,39 @@ impl StageBuild<'_> {
     async fn plan_files(
         &self,
         copy: &Copy,
-        sources: &[String],
         source: &SourceTree,
         target: &FsTree,
     ) -> Result<Vec<Put>, StepError> {
-        let request = self.copy_request(copy, sources, source, target).await?;
+        let request = self.copy_request(copy, source, target).await?;
         let entries = plan_copy(&request.borrowed(source, target)?)?;
+        self.puts(entries, source).await
+    }
+
+    /// Entries with the contents that they have in the source.
+    async fn puts(
+        &self,
+        entries: Vec<CopyEntry>,
+        source: &SourceTree,
+    ) -> Result<Vec<Put>, StepError> {
         let tree = source.tree()?;
         let contents = match source {
             SourceTree::Context(context) => Contents::Context(Arc::clone(context)),
             _ => Contents::of_layers(&self.executor.store, tree, &entries).await?,
         };
-        Ok(entries
-            .into_iter()
-            .map(|entry| Put::new(entry, tree, &contents))
-            .collect())
+        let put = |entry| Put::new(entry, tree, &contents);
+        Ok(entries.into_iter().map(put).collect())
     }
 
     /// The entries of a source that is an archive, and its tar in scratch; `None` when it is something else.
     async fn archive(
         &self,
         context: &Arc<Context>,
-        name: &str,
+        path: &[u8],
     ) -> Result<Option<(FsTree, Arc<LayerTar>)>, StepError> {
-        let Ok(path) = context.tree.resolve(name.as_bytes(), true) else {
-            return Ok(None);
-        };
-        let hidden = context
-            .ignore
-            .as_ref()
-            .is_some_and(|ignore| ignore.is_ignored(name));
-        if hidden || !context.tree.get(&path).is_some_and(Node::is_file) {
+        if !context.tree.get(path).is_some_and(Node::is_file) {
             return Ok(None);
         }
+        let path = path.to_vec();
         let (context, scratch) = (Arc::clone(context), self.executor.store.scratch_file("add"));
         blocking(move || {
             let failed = |error| read_error(&path, error);
@@ -350,7 +345,6 @@ impl StageBuild<'_> {
     async fn copy_request<'a>(
         &self,
         copy: &'a Copy,
-        sources: &'a [String],
         source: &SourceTree,
         target: &FsTree,
     ) -> Result<ResolvedCopy<'a>, StepError> {
@@ -367,7 +361,7 @@ impl StageBuild<'_> {
             _ => None,
         };
         Ok(ResolvedCopy {
-            sources,
+            sources: &copy.sources,
             destination: &copy.destination,
             owner,
             mode,

@@ -93,6 +93,12 @@ pub struct Parts {
     pub memory_limit_bytes: Option<u64>,
 }
 
+/// The stages of a plan before anything of it is executed.
+#[must_use]
+pub fn planned_stages(plan: &BuildPlan) -> Vec<StageReport> {
+    Board::new(plan).reports()
+}
+
 impl Executor {
     /// An executor of a plan.
     #[must_use]
