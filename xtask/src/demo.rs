@@ -25,6 +25,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let phases = Phases::start(cluster.places().logs())?;
     deploy(&cluster, &phases)?;
     create_restricted_namespace(&cluster, NAMESPACE)?;
+    forget_last_time(&cluster)?;
     phases.note("kubectl apply -f examples/href-counter/imagebuild.yaml");
     apply(&cluster, &example(&cluster)?)?;
     let build = wait(&cluster, &phases)?;
@@ -41,6 +42,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
         cluster.kubeconfig().display()
     );
     Ok(())
+}
+
+/// Removes the object of an earlier demo: applied again as it is, it would rightly do nothing.
+fn forget_last_time(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut command = cluster.program("kubectl");
+    command.args(["delete", "imagebuild", BUILD, "--namespace", NAMESPACE]);
+    command.args(["--ignore-not-found", "--wait"]);
+    crate::command::capture(&mut command).map(drop)
 }
 
 /// The first object of the example with its sources, pushing to the cluster's registry. How packages and modules are
