@@ -44,6 +44,7 @@ pub(crate) fn boot(places: &Places, phases: &Phases, stamp: String) -> anyhow::R
         daemons: BTreeMap::new(),
     };
     record.write(places)?;
+    node::link(places, record.node)?;
     phases.run("starting the control plane", |_| {
         start(
             places,

@@ -48,12 +48,11 @@ pub(crate) fn settings() -> BTreeMap<PathBuf, String> {
 
 /// Makes the namespaces and the link; returns their process 1.
 pub(crate) fn create(places: &Places) -> anyhow::Result<Process> {
-    // A link that a killed `up` left belongs to no namespace that is recorded.
-    let _ = capture(Command::new("ip").args(["link", "delete", HOST_LINK]));
     let routes = capture(Command::new("ip").args(["-4", "route", "show", "root", NETWORK]))?;
     ensure!(
         routes.trim().is_empty(),
-        "the network {NETWORK} of the test cluster is in use on this machine: {}",
+        "the network {NETWORK} of the test cluster is in use on this machine, perhaps by a cluster of another \
+         user or cache directory: {}",
         routes.trim()
     );
     for root in cgroup_hierarchies()? {
@@ -96,13 +95,11 @@ pub(crate) fn create(places: &Places) -> anyhow::Result<Process> {
             Ok(())
         },
     )?;
-    let node = node.context("the node has no process")?;
-    link(places, node)?;
-    Ok(node)
+    node.context("the node has no process")
 }
 
-/// Joins the node's bridge and the host.
-fn link(places: &Places, node: Process) -> anyhow::Result<()> {
+/// Joins the node's bridge and the host. The node is recorded before: its end takes the link with it.
+pub(crate) fn link(places: &Places, node: Process) -> anyhow::Result<()> {
     let log = places.daemon_logs().join("node.log");
     let namespace = node.id.to_string();
     for arguments in [
@@ -163,6 +160,7 @@ pub(crate) fn start_daemon(
 
 /// Ends everything that `record` names and removes all state of the cluster.
 pub(crate) fn destroy(places: &Places, record: &Record) -> anyhow::Result<()> {
+    let was_alive = record.node.is_alive();
     record.node.kill()?;
     for (name, daemon) in &record.daemons {
         wait_until(&format!("{name} ends"), Duration::from_secs(20), || {
@@ -176,8 +174,11 @@ pub(crate) fn destroy(places: &Places, record: &Record) -> anyhow::Result<()> {
     for root in cgroup_hierarchies()? {
         remove_cgroup(&root.join(CGROUP))?;
     }
-    // The link goes with its other end, which the kernel clears up some time after the namespace's last process.
-    let _ = capture(Command::new("ip").args(["link", "delete", HOST_LINK]));
+    if was_alive {
+        // The link goes with its other end, which the kernel clears up some time after the namespace's last process;
+        // that it has done so already is fine. The link of a node that was dead before has long gone.
+        let _ = capture(Command::new("ip").args(["link", "delete", HOST_LINK]));
+    }
     let cluster = places.cluster();
     wait_until(
         "the cluster's files are released",
