@@ -28,6 +28,8 @@ const CGROUP: &str = "stagecraft";
 const HOST_LINK: &str = "stagecraft-host";
 const HOST_ADDRESS: &str = "10.200.0.2/24";
 const NETWORK: &str = "10.200.0.0/24";
+/// How long the link of an earlier cluster may take to go.
+const NETWORK_LIMIT: Duration = Duration::from_secs(30);
 /// Kernel settings outside of every namespace that a kubelet writes at its start.
 const SETTINGS: &[&str] = &[
     "/proc/sys/kernel/keys/root_maxbytes",
@@ -48,13 +50,22 @@ pub(crate) fn settings() -> BTreeMap<PathBuf, String> {
 
 /// Makes the namespaces and the link; returns their process 1.
 pub(crate) fn create(places: &Places) -> anyhow::Result<Process> {
-    let routes = capture(Command::new("ip").args(["-4", "route", "show", "root", NETWORK]))?;
-    ensure!(
-        routes.trim().is_empty(),
-        "the network {NETWORK} of the test cluster is in use on this machine, perhaps by a cluster of another \
-         user or cache directory: {}",
-        routes.trim()
-    );
+    // The link of a cluster that was just cleared goes a moment after its namespaces.
+    super::wait_until(
+        "the network of the test cluster is free",
+        NETWORK_LIMIT,
+        || {
+            let routes =
+                capture(Command::new("ip").args(["-4", "route", "show", "root", NETWORK]))?;
+            ensure!(
+                routes.trim().is_empty(),
+                "the network {NETWORK} of the test cluster is in use on this machine, perhaps by a cluster of another \
+             user or cache directory: {}",
+                routes.trim()
+            );
+            Ok(())
+        },
+    )?;
     for root in cgroup_hierarchies()? {
         let cgroup = root.join(CGROUP);
         fs::create_dir_all(&cgroup)
