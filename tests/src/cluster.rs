@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::supplies::Supplies;
+use crate::wait;
 
 /// Names the kubeconfig of the cluster under test.
 pub const KUBECONFIG: &str = "STAGECRAFT_E2E_KUBECONFIG";
@@ -68,18 +69,17 @@ impl Cluster {
     /// # Errors
     /// [`Refused`] with its words when it fails.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-        let deadline = Instant::now() + CONNECTION_LIMIT;
-        loop {
+        let once = || {
             let mut command = Command::new("kubectl");
             command.env("KUBECONFIG", &self.kubeconfig).args(arguments);
             match run(command, input) {
                 // A moment without a connection says nothing about the product; a refusal does.
-                Err(error) if is_unconnected(&error) && Instant::now() < deadline => {}
-                result => {
-                    return result.with_context(|| format!("kubectl {}", arguments.join(" ")));
-                }
+                Err(error) if is_unconnected(&error) => Ok(None),
+                result => result.map(Some),
             }
-        }
+        };
+        wait::until("the apiserver can be reached", CONNECTION_LIMIT, once)
+            .with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
 
     /// Gets one object, or a list of them, as JSON.
