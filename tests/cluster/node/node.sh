@@ -24,7 +24,9 @@ mount --no-mtab --make-rshared /
 
 hostname stagecraft-node
 ip link set lo up
-ip link add stagecraft0 type bridge
+# An address of its own: without one, a bridge takes the lowest of its ports' and changes it as pods come and go, and
+# everybody who knew the old one is cut off until it has forgotten it, half a minute later.
+ip link add stagecraft0 address 02:73:74:61:67:65 type bridge
 ip address add 10.200.0.1/24 dev stagecraft0
 ip link set stagecraft0 up
 echo 1 > /proc/sys/net/ipv4/ip_forward
