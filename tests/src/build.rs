@@ -220,10 +220,17 @@ impl<'a> Build<'a> {
     /// Waits until the run's pod runs, and returns its name.
     ///
     /// # Errors
-    /// When it does not within [`BUILD_LIMIT`].
+    /// When it does not within [`BUILD_LIMIT`], and when the build ends before.
     pub fn running_pod(&self) -> anyhow::Result<String> {
         wait::until("the build's pod runs", BUILD_LIMIT, || {
-            let Some(pod) = self.status()?.run.and_then(|run| run.pod_name) else {
+            let status = self.status()?;
+            ensure!(
+                !is(&status, "Ready", "True") && !is(&status, "Stalled", "True"),
+                "{} ended before its pod was seen to run: {}",
+                self.name,
+                describe(&status)
+            );
+            let Some(pod) = status.run.and_then(|run| run.pod_name) else {
                 return Ok(None);
             };
             let Ok(object) = self.namespace.get(&["pod", &pod]) else {

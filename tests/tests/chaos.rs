@@ -33,6 +33,8 @@ fn kill_operator(cluster: &Cluster) -> anyhow::Result<()> {
         "delete",
         "--grace-period=0",
         "--force",
+        // Another test may have killed the same pod.
+        "--ignore-not-found",
     ];
     arguments.extend(before.iter().map(String::as_str));
     cluster.kubectl(&arguments)?;

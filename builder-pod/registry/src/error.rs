@@ -187,6 +187,17 @@ pub enum HostError {
         /// The host's own words.
         message: ServerMessage,
     },
+    /// A mirror does not have it, and the registry itself cannot be asked. Somebody has answered, so this is as final
+    /// as [`HostError::NotFound`]: where a registry is only reached by its mirror, each misspelt name ends here.
+    #[error("its mirror {mirror} does not have {what}")]
+    NotInMirror {
+        /// The mirror.
+        mirror: String,
+        /// What was asked for.
+        what: String,
+        /// Why the registry itself did not answer.
+        source: Box<HostError>,
+    },
     /// Too many requests.
     #[error("{host} limits requests and asked to come back later{message}")]
     RateLimited {
@@ -318,7 +329,9 @@ impl HostError {
                 ErrorKind::UntrustedCertificate
             }
             Self::NoCredentials { .. } | Self::WrongCredentials { .. } => ErrorKind::Unauthorized,
-            Self::NotFound { .. } | Self::Platform(_) => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NotInMirror { .. } | Self::Platform(_) => {
+                ErrorKind::NotFound
+            }
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::Status { status: 413, .. } | Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Document {

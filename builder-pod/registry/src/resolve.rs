@@ -12,20 +12,22 @@ use crate::blob::Download;
 use crate::endpoint::{Endpoint, Request};
 use crate::exchange::read_limited;
 use crate::retry::describe;
-use crate::{HostError, ResolvedImage};
+use crate::{ErrorKind, HostError, ResolvedImage};
 
 /// The digest of what an answer holds, in the registry's words.
 pub(crate) const DIGEST_HEADER: &str = "docker-content-digest";
 /// Indexes in indexes that are followed.
 const NESTING_LIMIT: usize = 3;
 
-/// Asks one endpoint after the other; the error of the last, the registry itself, is the answer.
+/// Asks one endpoint after the other; the error of the last, the registry itself, is the answer: unless it cannot be
+/// reached and a mirror has said that the image does not exist.
 pub(crate) async fn resolve(
     endpoints: Vec<Endpoint>,
     reference: &Reference,
     platform: &Platform,
 ) -> Result<ResolvedImage, HostError> {
     let mut rest = endpoints.as_slice();
+    let mut missing = None;
     while let [endpoint, others @ ..] = rest {
         match resolve_at(endpoint, rest, reference, platform).await {
             Err(error) if !others.is_empty() => {
@@ -33,7 +35,20 @@ pub(crate) async fn resolve(
                     %reference, host = %endpoint.host, error = %describe(&error),
                     "a mirror failed; asking the next host"
                 );
+                if let HostError::NotFound { host, what, .. } = error {
+                    missing = Some((host, what));
+                }
                 rest = others;
+            }
+            Err(error) if error.kind() == ErrorKind::Unreachable => {
+                return Err(match missing {
+                    Some((mirror, what)) => HostError::NotInMirror {
+                        mirror,
+                        what,
+                        source: Box::new(error),
+                    },
+                    None => error,
+                });
             }
             result => return result,
         }

@@ -135,6 +135,39 @@ async fn a_mirror_is_never_written_to() {
 }
 
 #[tokio::test]
+async fn an_image_that_no_mirror_has_does_not_exist_where_the_registry_cannot_be_reached() {
+    let empty = Fake::start().await;
+    let down = nobody().await;
+    for (mirrors, kind) in [
+        (
+            vec![format!("http://{}", empty.server.address)],
+            ErrorKind::NotFound,
+        ),
+        (
+            vec![format!("http://{}", nobody().await)],
+            ErrorKind::Unreachable,
+        ),
+    ] {
+        let hosts = vec![HostSettings {
+            mirrors: mirrors
+                .iter()
+                .map(|mirror| mirror.parse().unwrap())
+                .collect(),
+            ..plain(&down)
+        }];
+        let client = RegistryClient::new(ClientSettings {
+            hosts,
+            ..settings(&[])
+        })
+        .unwrap();
+        let reference = format!("{down}/library/app:1").parse().unwrap();
+        let error = client.resolve(&reference, &amd64()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert_eq!(error.is_transient(), kind == ErrorKind::Unreachable);
+    }
+}
+
+#[tokio::test]
 async fn the_error_of_the_registry_itself_is_the_answer() {
     let fake = Fake::start().await;
     let client = mirrored(&fake, &[&format!("http://{}", nobody().await)]);
