@@ -63,6 +63,10 @@ pub struct From {
     pub span: Span,
     /// The whole instruction on one line.
     pub text: String,
+    /// As [`Instruction::comments`].
+    pub comments: Vec<String>,
+    /// As [`Instruction::last_line`].
+    pub last_line: u32,
 }
 
 /// One instruction other than `FROM`.
@@ -76,6 +80,11 @@ pub struct Instruction {
     pub text: String,
     /// Its here-documents.
     pub heredocs: Vec<Heredoc>,
+    /// What the comments above it say, up to the instruction before or a comment without text; directives are
+    /// none. `check=…` in one is about this instruction: see the lint.
+    pub comments: Vec<String>,
+    /// The line on which its text ends, from 1; its here-documents stand below.
+    pub last_line: u32,
 }
 
 /// What an instruction says.

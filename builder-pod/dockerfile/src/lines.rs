@@ -20,6 +20,10 @@ pub(crate) struct Logical {
     pub(crate) span: Span,
     /// Its here-documents.
     pub(crate) heredocs: Vec<Heredoc>,
+    /// The comments between it and the instruction above, see [`crate::Instruction::comments`].
+    pub(crate) comments: Vec<String>,
+    /// The physical line on which its text ends, from 1: its here-documents stand below.
+    pub(crate) last_line: u32,
     /// Where pieces of the joined text start, in it and in the file.
     pieces: Vec<(usize, usize)>,
 }
@@ -51,6 +55,14 @@ impl Physical<'_> {
 
     fn is_blank(&self) -> bool {
         self.text.trim().is_empty()
+    }
+
+    /// What a comment line says. The first byte is dropped whatever it is, so that an indented comment keeps
+    /// its `#`: no `check` can stand in one.
+    fn comment(&self) -> Option<&str> {
+        let mut characters = self.text.chars();
+        characters.next();
+        self.is_comment().then(|| characters.as_str().trim())
     }
 }
 
@@ -96,10 +108,20 @@ pub(crate) fn split(places: &Places<'_>) -> Lines {
         }
         fits
     });
-    directives(places, &physical, &mut lines);
-    let mut next = 0;
-    while next < physical.len() {
+    let mut next = directives(places, &physical, &mut lines);
+    let mut comments = Vec::new();
+    while let Some(line) = physical.get(next) {
+        match line.comment() {
+            // A comment without text parts those above it from the instruction; an empty line does not.
+            Some("") => comments.clear(),
+            Some(comment) => comments.push(comment.to_owned()),
+            None => {}
+        }
+        let before = lines.logical.len();
         next = instruction(places, &physical, next, &mut lines);
+        if let Some(found) = lines.logical.get_mut(before) {
+            found.comments = std::mem::take(&mut comments);
+        }
     }
     lines
 }
@@ -125,17 +147,21 @@ fn physical_lines(file: &str) -> Vec<Physical<'_>> {
     lines
 }
 
-/// `# name=value` lines before anything else. An unknown name, like any other line, ends them.
-fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines) {
-    // A script's first line is passed over in the search for `syntax`, but ends the other directives.
+/// `# name=value` lines before anything else. An unknown name, like any other line, ends them. Gives the line
+/// after them.
+fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines) -> usize {
+    // A script's first line is passed over in the search for `syntax` and `check`, but ends the directives of
+    // the parser: what follows it is a comment, too.
     let is_script = physical
         .first()
         .is_some_and(|line| line.text.starts_with("#!"));
     let mut seen: Vec<String> = Vec::new();
+    let mut next = 0;
     for line in physical.iter().skip(usize::from(is_script)) {
         let Some((name, value)) = directive(line.text) else {
-            return;
+            break;
         };
+        next += usize::from(!is_script);
         let span = places.span(line.start, line.end());
         let value = Spanned {
             value: value.to_owned(),
@@ -152,8 +178,8 @@ fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines)
         }
         match name.as_str() {
             "syntax" => lines.syntax = Some(value),
-            _ if is_script => {}
             "check" => lines.check = Some(value),
+            _ if is_script => {}
             _ => match value.value.as_str() {
                 "\\" => lines.escape = '\\',
                 "`" => lines.escape = '`',
@@ -164,6 +190,7 @@ fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines)
         }
         seen.push(name);
     }
+    next
 }
 
 /// The name, in small letters, and the value of a line that is a directive.
@@ -191,8 +218,10 @@ fn instruction(
     let mut pieces = Vec::new();
     let mut next = first;
     let mut end = start.end();
+    let mut last_line = start.number;
     while let Some(line) = physical.get(next) {
         next += 1;
+        last_line = line.number;
         if line.number != start.number && line.is_comment() {
             continue;
         }
@@ -232,6 +261,8 @@ fn instruction(
         text,
         span: places.span(start, end),
         heredocs: Vec::new(),
+        comments: Vec::new(),
+        last_line,
         pieces,
     };
     next = heredocs(places, physical, next, &mut logical, &mut lines.diagnostics);
@@ -363,6 +394,26 @@ mod tests {
             let codes: Vec<Code> = lines(wrong).diagnostics.iter().map(|d| d.code).collect();
             assert_eq!(codes, [Code::Directive], "{wrong}");
         }
+    }
+
+    #[test]
+    fn comments_belong_to_the_instruction_below_them() {
+        let file = "# escape=\\\n# one\n\n#two\n  # three\nFROM a\n# four\n#\n# five\nRUN <<X\n# no\nX\nCMD x \\\n# no\n y\n";
+        let read = lines(file);
+        let comments: Vec<Vec<String>> = read
+            .logical
+            .iter()
+            .map(|one| one.comments.clone())
+            .collect();
+        assert_eq!(
+            comments,
+            [vec!["one", "two", "# three"], vec!["five"], vec![]]
+        );
+        let last: Vec<u32> = read.logical.iter().map(|one| one.last_line).collect();
+        assert_eq!(last, [6, 10, 15]);
+        let script = lines("#!/bin/sh\n# check=skip=all\nFROM a\n");
+        assert_eq!(script.logical[0].comments, ["!/bin/sh", "check=skip=all"]);
+        assert_eq!(script.check.map(|d| d.value).as_deref(), Some("skip=all"));
     }
 
     #[test]

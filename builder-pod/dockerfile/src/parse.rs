@@ -81,6 +81,8 @@ fn instruction(
         span: source.logical.span,
         text: source.on_one_line(),
         heredocs: source.logical.heredocs.clone(),
+        comments: source.logical.comments.clone(),
+        last_line: source.logical.last_line,
     };
     match dockerfile.stages.last_mut() {
         Some(stage) => stage.instructions.push(instruction),
@@ -134,6 +136,8 @@ fn from(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> From {
         platform: parts.platform,
         span,
         text: source.on_one_line(),
+        comments: source.logical.comments.clone(),
+        last_line: source.logical.last_line,
     }
 }
 
