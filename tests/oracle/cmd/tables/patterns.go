@@ -20,11 +20,7 @@ func ignore(asked question) (answer, error) {
 		}
 		return answer{"patterns": patterns}, nil
 	}
-	matcher, err := patternmatcher.New(asked.Patterns)
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := matcher.MatchesOrParentMatches(asked.Path)
+	ignored, err := patternmatcher.MatchesOrParentMatches(asked.Path, asked.Patterns)
 	if err != nil {
 		return nil, err
 	}
