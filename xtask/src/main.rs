@@ -34,7 +34,7 @@ enum Command {
     Test {
         /// unit, local or cluster; all of them when absent
         tier: Option<test::Tier>,
-        /// Only tests whose name contains this
+        /// The name of a test program, or a part of tests' names
         filter: Option<String>,
     },
     /// From nothing to an image that runs: cluster, chart, the first example

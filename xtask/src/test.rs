@@ -43,46 +43,80 @@ pub(crate) enum Tier {
     Cluster,
 }
 
-/// Runs the tiers that are asked for, in order, until one fails.
+/// Runs the tiers that are asked for, in order, until one fails. `filter` is the name of a test program, or a part of
+/// tests' names.
 ///
 /// # Errors
-/// When a test fails, or a tier cannot run.
+/// When a test fails, a tier cannot run, or `filter` selects nothing.
 pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()> {
     let tiers = tier.map_or_else(|| Tier::value_variants().to_vec(), |tier| vec![tier]);
     let targets = TestTargets::read()?;
+    let mut found = false;
     for tier in tiers {
         match tier {
             Tier::Unit => {
                 phase("set up unit tests", setup::for_unit_tests)?;
-                phase("unit tests", || unit(&targets, filter))?;
+                found |= phase("unit tests", || unit(&targets, filter))?;
             }
             Tier::Local => {
                 phase("set up local tests", setup::for_local_tests)?;
-                phase("local tests", || local(&targets, filter))?;
+                found |= phase("local tests", || local(&targets, filter))?;
             }
             Tier::Cluster => {
                 let kubeconfig = phase("set up cluster tests", deployed_cluster)?;
-                phase("cluster tests", || cluster(&targets, filter, &kubeconfig))?;
+                found |= phase("cluster tests", || cluster(&targets, filter, &kubeconfig))?;
             }
         }
     }
+    let filter = filter.unwrap_or_default();
+    ensure!(
+        found,
+        "no test program and no test has {filter:?} in its name"
+    );
     Ok(())
 }
 
 /// Tests next to the code, and the corpus that pure crates are held to.
-fn unit(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
-    let mut command = workspace_tests();
-    command.args(["--lib", "--bins"]);
-    select(&mut command, &targets.unit);
-    run_program(command.args(filter))
+fn unit(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<bool> {
+    run_selected(workspace_tests, &["--lib", "--bins"], &targets.unit, filter)
 }
 
 /// Integration tests of the crates that work on this machine.
-fn local(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<()> {
+fn local(targets: &TestTargets, filter: Option<&str>) -> anyhow::Result<bool> {
     ensure!(!targets.local.is_empty(), "no crate has local tests");
-    let mut command = workspace_tests();
-    select(&mut command, &targets.local);
-    run_program(command.args(filter))
+    run_selected(workspace_tests, &[], &targets.local, filter)
+}
+
+/// Runs what `filter` selects: the test program of that name, or tests with it in their names. Whether there is any.
+fn run_selected(
+    command: impl Fn() -> Command,
+    others: &[&str],
+    programs: &BTreeSet<String>,
+    filter: Option<&str>,
+) -> anyhow::Result<bool> {
+    let program = filter.filter(|name| programs.contains(*name));
+    let tests = || {
+        let mut command = command();
+        match program {
+            Some(name) => command.args(["--test", name]),
+            None => {
+                command.args(others);
+                for name in programs {
+                    command.args(["--test", name]);
+                }
+                command.args(filter)
+            }
+        };
+        command
+    };
+    if program.is_none() && filter.is_some() {
+        let list = capture(tests().args(["--", "--list"]))?;
+        if !list.lines().any(|line| line.ends_with(": test")) {
+            return Ok(false);
+        }
+    }
+    run_program(&mut tests())?;
+    Ok(true)
 }
 
 /// One build for all tiers: a package by itself would be built with other features, and everything below it again.
@@ -99,12 +133,6 @@ fn workspace_tests() -> Command {
     command
 }
 
-fn select(command: &mut Command, targets: &BTreeSet<String>) {
-    for target in targets {
-        command.args(["--test", target]);
-    }
-}
-
 /// A cluster with the product as it is in this checkout, unless the environment names one; returns its kubeconfig.
 fn deployed_cluster() -> anyhow::Result<PathBuf> {
     if let Some(kubeconfig) = std::env::var_os(KUBECONFIG) {
@@ -113,31 +141,30 @@ fn deployed_cluster() -> anyhow::Result<PathBuf> {
     Ok(crate::deploy::run()?.kubeconfig())
 }
 
-fn cluster(targets: &TestTargets, filter: Option<&str>, kubeconfig: &Path) -> anyhow::Result<()> {
-    let mut command = cargo();
-    // kubectl and crane are those that belong to the cluster.
-    let programs = Places::find()?.programs();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
-    command.env(
-        "PATH",
-        std::env::join_paths(path).context("PATH cannot be extended")?,
-    );
-    command.env(KUBECONFIG, kubeconfig);
-    command.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--no-fail-fast",
-        "--package",
-        END_TO_END,
-    ]);
+fn cluster(targets: &TestTargets, filter: Option<&str>, kubeconfig: &Path) -> anyhow::Result<bool> {
     ensure!(
         !targets.cluster.is_empty(),
         "{END_TO_END} has no cluster suite"
     );
-    select(&mut command, &targets.cluster);
-    run_program(command.args(filter))
+    // kubectl and crane are those that belong to the cluster.
+    let programs = Places::find()?.programs();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).context("PATH cannot be extended")?;
+    let command = || {
+        let mut command = cargo();
+        command.env("PATH", &path).env(KUBECONFIG, kubeconfig);
+        command.args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--no-fail-fast",
+            "--package",
+            END_TO_END,
+        ]);
+        command
+    };
+    run_selected(command, &[], &targets.cluster, filter)
 }
 
 /// The names of the integration test programs of the workspace, by tier.

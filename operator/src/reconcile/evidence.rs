@@ -1,6 +1,7 @@
 //! Evidence: what a pod tells about its attempt. Pure.
 //!
-//! Invariant: the engine's verdict decides how an attempt ended; only where there is none do the pod's other marks.
+//! Invariant: the engine's verdict decides how an attempt ended; only where there is none, or says that somebody ended
+//! the engine, do the pod's other marks.
 //! Invariant: words of the kubelet and the scheduler are passed on as they are.
 
 mod ending;
@@ -70,14 +71,15 @@ pub(crate) fn read(
     if let Some(deviation) = isolation::deviation(pod, runners) {
         return Evidence::Weakened(deviation);
     }
-    if phase(pod) == PodPhase::Ended {
-        return Evidence::Ended(ending::read(pod, memory_limit));
-    }
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Evidence::Leaving;
-    }
-    if phase(pod) == PodPhase::Running {
-        return Evidence::Running;
+    let is_deleted = pod.metadata.deletion_timestamp.is_some();
+    match phase(pod) {
+        PodPhase::Ended if !is_deleted && ending::may_be_told_later(pod) => {
+            return Evidence::Running;
+        }
+        PodPhase::Ended => return Evidence::Ended(ending::read(pod, memory_limit)),
+        _ if is_deleted => return Evidence::Leaving,
+        PodPhase::Running => return Evidence::Running,
+        PodPhase::Starting => {}
     }
     if let Some(event) = events
         .iter()

@@ -52,6 +52,27 @@ impl From<Outcome> for Ending {
     }
 }
 
+/// Whether the pod itself will say why its engine ended: somebody ended the engine, or a runner under it, and the
+/// kubelet gives its reason (a deadline, an eviction) no sooner than every container has ended.
+pub(super) fn may_be_told_later(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    let is_over = matches!(phase, Some("Succeeded" | "Failed"));
+    !is_over && verdict(pod).is_some_and(|verdict| was_interrupted(&verdict.outcome))
+}
+
+/// A signal from outside ends engine and runners in any order: an engine that sees a runner go first calls that a lost
+/// connection.
+fn was_interrupted(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Failed(failure)
+            if matches!(failure.reason, FailureReason::Cancelled | FailureReason::Infrastructure)
+    )
+}
+
 /// Reads the end of a pod whose engine has ended.
 pub(super) fn read(pod: &Pod, memory_limit: Option<u64>) -> Ending {
     match verdict(pod) {
@@ -62,17 +83,24 @@ pub(super) fn read(pod: &Pod, memory_limit: Option<u64>) -> Ending {
                 verdict.protocol_version
             ),
         ),
-        Some(verdict) => match verdict.outcome {
-            // A signal ended the engine: who sent it is the pod's to tell.
-            Outcome::Failed(failure) if failure.reason == FailureReason::Cancelled => {
-                interrupted(pod)
-            }
-            Outcome::Failed(failure) => {
-                Ending::Failed(blamed_on_memory(failure, pod, memory_limit))
-            }
-            outcome => outcome.into(),
-        },
+        Some(verdict) => by_verdict(verdict.outcome, pod, memory_limit),
         None => without_verdict(pod, memory_limit),
+    }
+}
+
+fn by_verdict(outcome: Outcome, pod: &Pod, memory_limit: Option<u64>) -> Ending {
+    if was_interrupted(&outcome)
+        && let Some(ending) = by_the_cluster(pod)
+    {
+        return ending;
+    }
+    match outcome {
+        Outcome::Failed(failure) if failure.reason == FailureReason::Cancelled => lost(
+            "the engine was told to stop: somebody deleted the pod, or its node shut down"
+                .to_owned(),
+        ),
+        Outcome::Failed(failure) => Ending::Failed(blamed_on_memory(failure, pod, memory_limit)),
+        outcome => outcome.into(),
     }
 }
 
@@ -108,16 +136,6 @@ fn blamed_on_memory(failure: Failure, pod: &Pod, memory_limit: Option<u64>) -> F
 fn limit_text(memory_limit: Option<u64>) -> String {
     memory_limit.map_or_else(String::new, |limit| {
         format!(": the pod's limit is {} MiB", limit >> 20)
-    })
-}
-
-/// The end of a pod whose engine was told to stop, and not by this operator.
-fn interrupted(pod: &Pod) -> Ending {
-    by_the_cluster(pod).unwrap_or_else(|| {
-        lost(
-            "the engine was told to stop: somebody deleted the pod, or its node shut down"
-                .to_owned(),
-        )
     })
 }
 
