@@ -13,6 +13,7 @@ mod heredoc;
 pub mod ignore;
 mod instruction;
 mod lines;
+pub mod lint;
 mod parse;
 mod pattern;
 mod place;

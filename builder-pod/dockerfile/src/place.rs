@@ -23,6 +23,16 @@ impl<'a> Places<'a> {
         self.file
     }
 
+    /// A whole line, from 1, without its end.
+    pub(crate) fn line(&self, number: u32) -> Span {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let at = |index: usize| self.line_starts.get(index).copied();
+        let start = at(index.saturating_sub(1)).unwrap_or(self.file.len());
+        let end = at(index).unwrap_or(self.file.len());
+        let text = self.file.get(start..end).unwrap_or_default();
+        self.span(start, start + text.trim_end_matches(['\r', '\n']).len())
+    }
+
     /// The span of bytes of the file, with the line and column of its start.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
         let start = start.min(self.file.len());

@@ -16,6 +16,7 @@ mod graph;
 mod image;
 mod images;
 mod inputs;
+pub mod lint;
 mod metadata;
 mod path;
 mod plan;
