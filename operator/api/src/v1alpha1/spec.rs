@@ -131,8 +131,7 @@ pub struct ImageBuildSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<Registry>,
 
-    /// How RUN steps are kept apart from the node. Restricted (default): the pod passes the Pod Security standard
-    /// restricted; root in a RUN is root of a user namespace without capabilities.
+    /// How RUN steps are kept apart from the node: the schema has the type's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
 
@@ -140,8 +139,7 @@ pub struct ImageBuildSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodSettings>,
 
-    /// Build (default) builds and pushes. Plan stops after planning: mistakes, stages and digests are shown in the
-    /// status, nothing is run or pushed, and the outputs of an earlier build stay in the status.
+    /// What a run does: the schema has the type's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
 
@@ -428,7 +426,8 @@ pub struct CaBundle {
     pub secret_key_ref: Option<KeyReference>,
 }
 
-/// How RUN steps are kept apart from the node.
+/// How RUN steps are kept apart from the node. Restricted (default): the pod passes the Pod Security standard restricted;
+/// root in a RUN is root of a user namespace without capabilities.
 #[derive(
     Clone,
     Copy,
@@ -459,7 +458,8 @@ impl Isolation {
     }
 }
 
-/// What a run does.
+/// Build (default) builds and pushes. Plan stops after planning: mistakes, stages and digests are shown in the status,
+/// nothing is run or pushed, and the outputs of an earlier build stay in the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// Build and push.
