@@ -132,6 +132,22 @@ fn parse_started(rest: &str) -> Option<Event> {
     })
 }
 
+/// Title of the internal step that tells how many stages the plan has.
+#[must_use]
+pub fn plan_title(stages: usize) -> String {
+    match stages {
+        1 => "plan of 1 stage".to_owned(),
+        _ => format!("plan of {stages} stages"),
+    }
+}
+
+/// How many stages the plan has, where `title` tells that.
+#[must_use]
+pub fn planned_stages(title: &str) -> Option<usize> {
+    let (number, unit) = title.strip_prefix("plan of ")?.split_once(' ')?;
+    unit.starts_with("stage").then(|| number.parse().ok())?
+}
+
 /// Control characters become spaces (tabs stay), so that one event is one line and no terminal is steered.
 fn printable(text: &str) -> String {
     text.chars()
@@ -177,6 +193,14 @@ mod tests {
             assert_eq!(parse(&render(7, &event)), Some((7, event)));
         }
         assert_eq!(parse("hello"), None);
+    }
+
+    #[test]
+    fn the_number_of_stages_is_told_by_a_title() {
+        for stages in [1, 2, 300] {
+            assert_eq!(planned_stages(&plan_title(stages)), Some(stages));
+        }
+        assert_eq!(planned_stages("load metadata for plan of 3 stages"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use stagecraft_dockerfile::Diagnostic;
 use stagecraft_image::{Digest, Platform, Reference};
 use stagecraft_plan::{BuildPlan, ImageId, ImageRequest, PlanInputs, Planner, Progress as Need};
 use stagecraft_protocol::failure::{Failure, FailureReason};
+use stagecraft_protocol::progress::plan_title;
 use stagecraft_protocol::request::{BuildRequest, Pins, RegistrySettings};
 use stagecraft_registry::{
     ClientSettings, Credentials, HostSettings, Registry, RegistryClient, ResolvedImage,
@@ -101,6 +102,7 @@ pub(super) async fn plan(
         }
     };
     report.warn(&plan.warnings);
+    progress.internal(plan_title(plan.stages.len())).done();
     Ok(Planned {
         plan: Arc::new(*plan),
         context,

@@ -9,12 +9,14 @@ use k8s_openapi::jiff::Timestamp;
 use stagecraft_api::v1alpha1::{STATUS_STAGES_LIMIT, StageState, StageStatus};
 use stagecraft_protocol::progress::{self, Event, Place};
 
-/// The stages seen so far.
+/// The stages seen so far, and how many there are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     stages: Vec<StageStatus>,
     /// Stage (by position in `stages`) and whether it is the stage's last step, by vertex.
     steps: BTreeMap<u32, (usize, bool)>,
+    /// Stages of the plan, once the engine has told.
+    planned: usize,
 }
 
 impl Progress {
@@ -37,7 +39,8 @@ impl Progress {
                     },
                 ..
             } => self.started(vertex, &stage, (number, total), time),
-            Event::Started { .. } | Event::Output { .. } => false,
+            Event::Started { title, .. } => self.planned(&title),
+            Event::Output { .. } => false,
             Event::Cached => self.ended(vertex, time, true),
             Event::Done { .. } => self.ended(vertex, time, false),
             Event::Error { .. } => self.stopped(vertex, time, StageState::Failed),
@@ -50,9 +53,15 @@ impl Progress {
         &self.stages
     }
 
-    /// How many are done, of those that have started.
+    /// How many are done, of those that are planned.
     pub(crate) fn summary(&self) -> Option<String> {
-        super::ending::progress(&self.stages, self.stages.len())
+        super::ending::progress(&self.stages, self.planned.max(self.stages.len()))
+    }
+
+    fn planned(&mut self, title: &str) -> bool {
+        let planned = progress::planned_stages(title);
+        self.planned = planned.unwrap_or(self.planned);
+        planned.is_some()
     }
 
     fn started(
@@ -140,7 +149,7 @@ mod tests {
     #[test]
     fn stages_start_end_and_fail_as_the_lines_say() {
         let progress = after(&[
-            "#1 [internal] load build definition",
+            "#1 [internal] plan of 5 stages",
             "#1 DONE 0.1s",
             "#2 [build 1/2] COPY . .",
             "#3 [stage-1 1/1] RUN false",
@@ -155,7 +164,7 @@ mod tests {
             ("1", StageState::Failed, Some(0)),
         ];
         assert_eq!(states(&progress), expected);
-        assert_eq!(progress.summary().as_deref(), Some("1/2"));
+        assert_eq!(progress.summary().as_deref(), Some("1/5"));
         let times = &progress.stages()[0];
         assert_eq!(
             times.start_time.as_ref().unwrap().0.to_string(),
