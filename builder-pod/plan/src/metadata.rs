@@ -1,7 +1,8 @@
 //! Instructions that change the image's configuration and nothing else.
 
 use stagecraft_dockerfile::{
-    Code, Healthcheck as HealthcheckInstruction, HealthcheckTest, Kind, Spanned,
+    Code, Command, Diagnostic, Healthcheck as HealthcheckInstruction, HealthcheckTest, Kind,
+    Spanned,
 };
 use stagecraft_image::Healthcheck;
 
@@ -99,8 +100,9 @@ impl StageReader<'_, '_> {
         for (name, value) in pairs {
             let text = (self.expand(name), self.expand(value));
             if text.0.as_deref() == Some("") {
+                // BuildKit sets the empty name; nobody means it.
                 let message = format!("the name {:?} is empty", name.value);
-                self.error(Code::BadName, name.span, message);
+                self.report(Diagnostic::warning(Code::BadName, name.span, message));
             }
             expanded.push(text);
         }
@@ -142,28 +144,36 @@ impl StageReader<'_, '_> {
     }
 
     fn healthcheck(&mut self, check: &HealthcheckInstruction) -> String {
-        let test = match &check.test {
-            HealthcheckTest::None => vec!["NONE".to_owned()],
-            HealthcheckTest::Command(stagecraft_dockerfile::Command::Shell(text)) => {
-                vec!["CMD-SHELL".to_owned(), text.clone()]
-            }
-            HealthcheckTest::Command(stagecraft_dockerfile::Command::Exec(words)) => {
-                let mut test = vec!["CMD".to_owned()];
-                test.extend_from_slice(words);
-                test
-            }
-        };
-        let check = Healthcheck {
-            test,
-            interval: check.interval,
-            timeout: check.timeout,
-            start_period: check.start_period,
-            start_interval: check.start_interval,
-            retries: check.retries,
+        let check = match &check.test {
+            // Options beside NONE say nothing.
+            HealthcheckTest::None => Healthcheck {
+                test: vec!["NONE".to_owned()],
+                ..Healthcheck::default()
+            },
+            HealthcheckTest::Command(command) => Healthcheck {
+                test: test(command),
+                interval: check.interval,
+                timeout: check.timeout,
+                start_period: check.start_period,
+                start_interval: check.start_interval,
+                retries: check.retries,
+            },
         };
         let text = format!("HEALTHCHECK {}", healthcheck(&check));
         self.state.config.config.healthcheck = Some(check);
         text
+    }
+}
+
+/// The words of a check's command: the shell is that of whoever runs the container.
+fn test(command: &Command) -> Vec<String> {
+    match command {
+        Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+        Command::Exec(words) => {
+            let mut test = vec!["CMD".to_owned()];
+            test.extend_from_slice(words);
+            test
+        }
     }
 }
 

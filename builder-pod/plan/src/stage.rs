@@ -92,7 +92,9 @@ impl StageState {
             self.environment.set(name, value);
         }
         if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-            config.working_dir = path::working_directory("/", &config.working_dir);
+            // BuildKit joins it with itself.
+            let relative = config.working_dir.clone();
+            config.working_dir = path::working_directory(&relative, &relative);
         }
         self
     }

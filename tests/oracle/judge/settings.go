@@ -20,8 +20,10 @@ type settings struct {
 	Labels        map[string]string `toml:"labels"`
 	// Contexts are named contexts in the form of docker build's --build-context.
 	Contexts map[string]string `toml:"contexts"`
-	// Difference says which documented difference from BuildKit the case shows. It is not for the judge.
+	// These are for our tests: how the case's answer may differ from the judge's, and why.
 	Difference string `toml:"difference"`
+	Place      string `toml:"place"`
+	Open       string `toml:"open"`
 
 	ignoreFile []byte
 }

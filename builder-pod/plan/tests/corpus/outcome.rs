@@ -1,0 +1,120 @@
+//! What we make of a case: a plan, or what is wrong with the file.
+
+use std::fmt::Write;
+
+use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, Severity};
+use stagecraft_image::Platform;
+use stagecraft_plan::{BuildPlan, ImageRequest, PlanInputs, Planner, Progress};
+
+use crate::case::{Case, Settings};
+use crate::images::Images;
+
+/// What came of a case.
+pub(crate) enum Outcome {
+    /// A plan.
+    Plan(Box<BuildPlan>),
+    /// Diagnostics with an error among them.
+    Errors(Vec<Diagnostic>),
+}
+
+impl Outcome {
+    pub(crate) fn of(case: &Case, images: &Images) -> Self {
+        let (dockerfile, diagnostics) = stagecraft_dockerfile::parse(&case.text);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Self::Errors(diagnostics);
+        }
+        plan(&dockerfile, inputs(&case.settings), images)
+    }
+
+    /// Whether all that is wrong is that the engine does not carry it out yet.
+    pub(crate) fn is_refused_only(&self) -> bool {
+        match self {
+            Self::Plan(_) => false,
+            Self::Errors(found) => found
+                .iter()
+                .filter(|one| one.is_error())
+                .all(|one| one.code == Code::NotSupported),
+        }
+    }
+
+    /// The golden.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Plan(plan) if plan.warnings.is_empty() => plan.to_string(),
+            Self::Plan(plan) => format!("{plan}\nwarnings\n{}", list(&plan.warnings)),
+            Self::Errors(found) => list(found),
+        }
+    }
+}
+
+fn inputs(settings: &Settings) -> PlanInputs {
+    let platform = |text: &Option<String>| -> Platform {
+        text.as_deref().unwrap_or("linux/amd64").parse().unwrap()
+    };
+    PlanInputs {
+        file: "Dockerfile".to_owned(),
+        build_args: settings.build_args.clone(),
+        target: settings.target.clone(),
+        platform: platform(&settings.platform),
+        build_platform: platform(&settings.build_platform),
+        labels: settings.labels.clone(),
+        source_date_epoch: None,
+    }
+}
+
+fn plan(dockerfile: &Dockerfile, inputs: PlanInputs, images: &Images) -> Outcome {
+    let mut planner = Planner::new(dockerfile, inputs);
+    loop {
+        match planner.step() {
+            Err(found) => return Outcome::Errors(found),
+            Ok(Progress::Ready(plan)) => return Outcome::Plan(plan),
+            Ok(Progress::Images(requests)) => {
+                let mut missing = Vec::new();
+                for request in requests {
+                    match images.resolve(&request.reference, &request.platform) {
+                        Some((digest, config)) => planner.provide(request.id, digest, config),
+                        None => missing.push(not_found(&request)),
+                    }
+                }
+                if !missing.is_empty() {
+                    return Outcome::Errors(missing);
+                }
+            }
+        }
+    }
+}
+
+/// What the engine says of an image that no registry has.
+fn not_found(request: &ImageRequest) -> Diagnostic {
+    let message = format!(
+        "{} for {} is not found",
+        request.reference.familiar(),
+        request.platform
+    );
+    Diagnostic {
+        code: Code::BadReference,
+        severity: Severity::Error,
+        message,
+        span: stagecraft_dockerfile::Span {
+            start: request.place.start,
+            end: request.place.end,
+            line: request.place.line,
+            column: request.place.column,
+        },
+        help: request.hint.clone(),
+        stage: Some(request.stage.clone()),
+        instruction: Some(request.instruction.clone()),
+    }
+}
+
+fn list(diagnostics: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        writeln!(out, "{}", diagnostic.compact("Dockerfile")).unwrap();
+        if let Some(instruction) = &diagnostic.instruction {
+            let stage = diagnostic.stage.as_deref().unwrap_or("-");
+            writeln!(out, "  stage {stage}: {instruction}").unwrap();
+        }
+    }
+    out
+}
