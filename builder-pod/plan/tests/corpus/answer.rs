@@ -181,12 +181,13 @@ fn absolute(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// `user[:group]` with numbers in their shortest form. No user before a group is root; no group behind the colon is
-/// no colon.
+/// `user[:group]` with numbers in their shortest form, root being one. No user before a group is root; no group behind
+/// the colon is no colon.
 fn owner(text: &str) -> String {
-    let number = |part: &str| match part.parse::<u32>() {
-        Ok(number) => number.to_string(),
-        Err(_) => part.to_owned(),
+    let number = |part: &str| match (part, part.parse::<u32>()) {
+        ("root", _) => "0".to_owned(),
+        (_, Ok(number)) => number.to_string(),
+        (name, Err(_)) => name.to_owned(),
     };
     match text.split_once(':') {
         Some((user, "")) => number(user),

@@ -137,11 +137,16 @@ fn collect(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>) {
                 collect(&format!("{path}[{index}]"), theirs, ours, found);
             }
         }
-        (Value::String(left), Value::String(right))
-            if path.ends_with(".destination") && left.strip_suffix('.') == Some(right) => {}
+        (Value::String(left), Value::String(right)) if is_same_path(path, left, right) => {}
         (theirs, ours) if is_same(theirs, ours) => {}
         (theirs, ours) => found.push(format!("{path}: BuildKit {theirs}, we {ours}")),
     }
+}
+
+/// A destination `x/.` is the directory `x/`; a working directory is the same with a slash at its end.
+fn is_same_path(path: &str, theirs: &str, ours: &str) -> bool {
+    (path.ends_with(".destination") && theirs.strip_suffix('.') == Some(ours))
+        || (path.ends_with(".cwd") && theirs.strip_suffix('/') == Some(ours))
 }
 
 /// Equal, where nothing and an empty object or list are the same.
