@@ -4,6 +4,8 @@
 //! Invariant: every node that a message may be about has its place.
 //! It must not know which of it is carried out: see [`crate::support`].
 
+use crate::options::{CopyOptions, RunOptions};
+
 /// A place in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Span {
@@ -158,6 +160,8 @@ pub enum Command {
 pub struct RunInstruction {
     /// Its flags as written.
     pub flags: Vec<Flag>,
+    /// What they say.
+    pub options: RunOptions,
     /// What it runs.
     pub command: Command,
 }
@@ -167,6 +171,8 @@ pub struct RunInstruction {
 pub struct CopyInstruction {
     /// Its flags as written.
     pub flags: Vec<Flag>,
+    /// What they say.
+    pub options: CopyOptions,
     /// The sources, not expanded.
     pub sources: Vec<Spanned<String>>,
     /// The destination, not expanded.

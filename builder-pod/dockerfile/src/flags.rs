@@ -2,9 +2,11 @@
 //!
 //! Invariant: a flag that an instruction does not have is an error, never an argument and never ignored.
 
-use crate::ast::Flag;
+use std::ops::Range;
+
+use crate::ast::{Flag, Span};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::instruction::Source;
+use crate::instruction::{Source, instructions_with};
 use crate::suggest::nearest;
 
 /// What an instruction's flag may be.
@@ -18,71 +20,124 @@ pub(crate) enum Form {
     Boolean,
 }
 
-/// Takes the flags that stand at `rest` of the instruction's text; gives them and where the arguments start.
-pub(crate) fn take(
-    source: &Source<'_>,
-    mut rest: usize,
-    known: &[(&str, Form)],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> (Vec<Flag>, usize) {
-    let mut flags: Vec<Flag> = Vec::new();
+/// The flags in front of an instruction's arguments, as written.
+pub(crate) struct Taken {
+    /// Each flag with its place in the instruction's joined text.
+    pub(crate) flags: Vec<(Flag, Range<usize>)>,
+    /// Where the arguments start in that text.
+    pub(crate) rest: usize,
+}
+
+/// Takes the flags that stand at `rest` of the instruction's text.
+pub(crate) fn take(source: &Source<'_>, mut rest: usize) -> Taken {
+    let mut flags = Vec::new();
     loop {
         let text = source.text().get(rest..).unwrap_or_default();
         let start = rest + (text.len() - text.trim_start().len());
         let text = text.trim_start();
         if !text.starts_with("--") {
-            return (flags, start);
+            return Taken { flags, rest: start };
         }
         let (word, length) = word(text, source.escape);
-        let span = source.place(start, start + length);
         rest = start + length;
         if word == "--" {
-            return (flags, rest);
+            return Taken { flags, rest };
         }
         let name = word.strip_prefix("--").unwrap_or(&word);
         let (name, value) = match name.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (name.to_owned(), None),
         };
-        let flag = Flag { name, value, span };
-        match problem(source, &flag, &flags, known) {
-            Some(message) => {
-                let mut wrong = Diagnostic::error(Code::BadFlag, span, message);
-                let names = known.iter().map(|(name, _)| *name);
-                let meant = nearest(&flag.name, names).filter(|name| *name != flag.name);
-                if let Some(meant) = meant {
-                    wrong = wrong.help(format!("did you mean --{meant}?"));
-                } else if known.is_empty() {
-                    wrong = wrong.help("an argument that begins with -- stands behind a word --");
-                }
-                diagnostics.push(wrong);
-            }
-            None => flags.push(flag),
-        }
+        let span = source.place(start, rest);
+        flags.push((Flag { name, value, span }, start..rest));
     }
 }
 
+impl Taken {
+    /// The flags that the instruction has; the others are reported.
+    pub(crate) fn known(
+        &self,
+        source: &Source<'_>,
+        known: &[(&str, Form)],
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Flag> {
+        let mut flags: Vec<Flag> = Vec::new();
+        for (flag, _) in &self.flags {
+            match problem(source, flag, &flags, known) {
+                Some(wrong) => diagnostics.push(wrong),
+                None => flags.push(flag.clone()),
+            }
+        }
+        flags
+    }
+
+    /// Warns that flags mean nothing here: BuildKit reads none of them.
+    pub(crate) fn unread(&self, what: &str, diagnostics: &mut Vec<Diagnostic>) {
+        for (flag, _) in &self.flags {
+            let message = format!("{what} has no flags: --{} means nothing", flag.name);
+            diagnostics.push(
+                Diagnostic::warning(Code::BadFlag, flag.span, message)
+                    .help("leave it out, or write -- in front if it is an argument"),
+            );
+        }
+    }
+
+    /// The place of a part of a flag's value, searched from a position in the instruction's text on, and the
+    /// position behind it. There is none where quotes, escapes or a continued line stand inside.
+    pub(crate) fn part(
+        &self,
+        source: &Source<'_>,
+        flag: &Flag,
+        part: &str,
+        from: usize,
+    ) -> Option<(Span, usize)> {
+        let (_, range) = self.flags.iter().find(|(one, _)| one.span == flag.span)?;
+        let from = from.max(range.start);
+        let at = from + source.text().get(from..range.end)?.find(part)?;
+        let end = at + part.len();
+        Some((source.place(at, end), end))
+    }
+}
+
+/// What is wrong with a flag, if anything.
 fn problem(
     source: &Source<'_>,
     flag: &Flag,
     before: &[Flag],
     known: &[(&str, Form)],
-) -> Option<String> {
-    let Flag { name, value, .. } = flag;
+) -> Option<Diagnostic> {
+    let Flag { name, value, span } = flag;
+    let wrong = |message: String| Diagnostic::error(Code::BadFlag, *span, message);
+    let (keyword, _) = source.keyword();
     let Some((_, form)) = known.iter().find(|(known, _)| known == name) else {
-        let (keyword, _) = source.keyword();
         let keyword = keyword.to_ascii_uppercase();
-        return Some(format!("{keyword} has no flag --{name}"));
+        let wrong = wrong(format!("{keyword} has no flag --{name}"));
+        let names = known.iter().map(|(name, _)| *name);
+        let owners = instructions_with(name);
+        return Some(if known.is_empty() {
+            wrong.help("an argument that begins with -- stands behind a word --")
+        } else if !owners.is_empty() {
+            wrong.help(format!("it is a flag of {}", owners.join(" and ")))
+        } else if let Some(meant) = nearest(name, names) {
+            wrong.help(format!("did you mean --{meant}?"))
+        } else {
+            wrong
+        });
     };
     if !matches!(form, Form::List) && before.iter().any(|other| other.name == *name) {
-        return Some(format!("the flag --{name} is there twice"));
+        return Some(wrong(format!("the flag --{name} is there twice")));
     }
     match (form, value.as_deref()) {
-        (Form::Text | Form::List, None) => Some(format!("the flag --{name} needs a value")),
+        (Form::Text | Form::List, None) => Some(
+            wrong(format!("the flag --{name} needs a value")).help(format!("write --{name}=…")),
+        ),
         (Form::Boolean, Some(value))
             if !["true", "false"].contains(&value.to_ascii_lowercase().as_str()) =>
         {
-            Some(format!("the flag --{name} is true or false, not {value:?}"))
+            Some(
+                wrong(format!("the flag --{name} is true or false, not {value:?}"))
+                    .help(format!("--{name} alone means true")),
+            )
         }
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 use crate::ast::{Command, Flag, Healthcheck, HealthcheckTest};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::go_values;
 use crate::instruction::{Source, command};
 use crate::words::is_blank;
 
@@ -52,7 +53,7 @@ pub(crate) fn parse(
         let (value, help) = match flag.name.as_str() {
             "retries" => (retries(text), "it is a number of tries"),
             _ => (
-                duration(text).filter(|time| *time == 0 || *time >= SHORTEST),
+                go_values::duration(text).filter(|time| *time == 0 || *time >= SHORTEST),
                 "a time is at least 1ms, 1m30s for example",
             ),
         };
@@ -71,6 +72,12 @@ pub(crate) fn parse(
     Some(check)
 }
 
+/// Whether the arguments begin with `NONE`: flags in front of it mean nothing.
+pub(crate) fn is_none(arguments: &str) -> bool {
+    let word = arguments.split(is_blank).next().unwrap_or_default();
+    word.eq_ignore_ascii_case("NONE")
+}
+
 /// Length of the blanks at the end.
 fn trailing(text: &str) -> usize {
     text.len() - text.trim_end().len()
@@ -83,81 +90,9 @@ fn retries(text: &str) -> Option<i64> {
     }
 }
 
-/// Go's durations (`1h2m3.5s`) in nanoseconds; empty is 0.
-fn duration(text: &str) -> Option<i64> {
-    const UNITS: [(&str, u64); 8] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("\u{b5}s", 1_000),
-        ("\u{3bc}s", 1_000),
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-    ];
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if matches!(rest, "" | "0") {
-        return text.len().eq(&rest.len()).then_some(0);
-    }
-    let mut total: i64 = 0;
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
-        let is_number = |c: char| c.is_ascii_digit() || c == '.';
-        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        total = total.checked_add(scaled(number, *factor)?)?;
-        rest = after;
-    }
-    Some(total)
-}
-
-/// A decimal number times a factor, without what is below one.
-fn scaled(number: &str, factor: u64) -> Option<i64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-        return None;
-    }
-    let mut total = match whole {
-        "" => 0,
-        _ => whole.parse::<u64>().ok()?.checked_mul(factor)?,
-    };
-    let mut place = factor;
-    for digit in fraction.bytes() {
-        // Digits below a nanosecond are lost, as in Go.
-        total = total.checked_add(u64::from(digit - b'0') * place / 10)?;
-        place /= 10;
-    }
-    i64::try_from(total).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_as_in_go() {
-        for (text, expected) in [
-            ("", Some(0)),
-            ("0", Some(0)),
-            ("1ms", Some(1_000_000)),
-            ("1m30s", Some(90_000_000_000)),
-            ("4.35s", Some(4_350_000_000)),
-            (".5h", Some(1_800_000_000_000)),
-            ("+2s", Some(2_000_000_000)),
-            ("1.s", Some(1_000_000_000)),
-            ("3\u{b5}s", Some(3_000)),
-            ("5", None),
-            ("s", None),
-            ("1x", None),
-            ("-1s", None),
-            ("1..2s", None),
-            (".s", None),
-            ("9999999h", None),
-            ("+", None),
-        ] {
-            assert_eq!(duration(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn retries_are_small_numbers() {

@@ -11,6 +11,8 @@ use crate::flags::{self, Form};
 use crate::healthcheck;
 use crate::heredoc;
 use crate::lines::Logical;
+use crate::mount::MountFlag;
+use crate::options::{CopyOptions, RunOptions};
 use crate::place::Places;
 use crate::suggest::nearest;
 use crate::words::{is_blank, split_words};
@@ -68,6 +70,24 @@ const HEALTHCHECK_FLAGS: [(&str, Form); 5] = [
     ("retries", Form::Text),
 ];
 const FROM_FLAGS: [(&str, Form); 1] = [("platform", Form::Text)];
+
+/// The flags of an instruction.
+fn flags_of(keyword: &str) -> &'static [(&'static str, Form)] {
+    match keyword {
+        "ADD" => &ADD_FLAGS,
+        "COPY" => &COPY_FLAGS,
+        "FROM" => &FROM_FLAGS,
+        "HEALTHCHECK" => &HEALTHCHECK_FLAGS,
+        "RUN" => &RUN_FLAGS,
+        _ => &[],
+    }
+}
+
+/// The instructions that have a flag.
+pub(crate) fn instructions_with(flag: &str) -> Vec<&'static str> {
+    let has = |keyword: &&str| flags_of(keyword).iter().any(|(name, _)| *name == flag);
+    KEYWORDS.into_iter().filter(has).collect()
+}
 
 /// An instruction's text with the file that it stands in.
 #[derive(Clone, Copy)]
@@ -153,7 +173,8 @@ pub(crate) struct FromParts {
 /// Parses the arguments of a `FROM`.
 pub(crate) fn from_parts(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> FromParts {
     let (_, after) = source.keyword();
-    let (flags, rest) = flags::take(source, after, &FROM_FLAGS, diagnostics);
+    let taken = flags::take(source, after);
+    let flags = taken.known(source, &FROM_FLAGS, diagnostics);
     let platform = flags.into_iter().find_map(|flag| {
         flag.value.map(|value| Spanned {
             value,
@@ -161,7 +182,7 @@ pub(crate) fn from_parts(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>)
         })
     });
     FromParts {
-        words: source.blank_separated(rest),
+        words: source.blank_separated(taken.rest),
         platform,
     }
 }
@@ -170,19 +191,24 @@ pub(crate) fn from_parts(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>)
 pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Kind> {
     let (keyword, after) = source.keyword();
     let upper = keyword.to_ascii_uppercase();
-    let flags = match upper.as_str() {
-        "ADD" => &ADD_FLAGS[..],
-        "COPY" => &COPY_FLAGS[..],
-        "HEALTHCHECK" => &HEALTHCHECK_FLAGS[..],
-        "RUN" => &RUN_FLAGS[..],
-        other if KEYWORDS.contains(&other) => &[],
-        _ => {
-            diagnostics.push(unknown(source, keyword));
-            return None;
-        }
-    };
-    let (flags, start) = flags::take(source, after, flags, diagnostics);
+    if !KEYWORDS.contains(&upper.as_str()) {
+        diagnostics.push(unknown(source, keyword));
+        return None;
+    }
+    let taken = flags::take(source, after);
+    let start = taken.rest;
     let rest = source.rest(start);
+    let flags = match upper.as_str() {
+        "ARG" | "STOPSIGNAL" => {
+            taken.unread(&upper, diagnostics);
+            Vec::new()
+        }
+        "HEALTHCHECK" if healthcheck::is_none(&rest.value) => {
+            taken.unread("HEALTHCHECK NONE", diagnostics);
+            Vec::new()
+        }
+        _ => taken.known(source, flags_of(&upper), diagnostics),
+    };
     // These mean something without an argument: an empty command.
     let may_be_empty = matches!(upper.as_str(), "RUN" | "CMD" | "ENTRYPOINT");
     if rest.value.is_empty() && !may_be_empty {
@@ -208,8 +234,15 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
         "MAINTAINER" => Kind::Maintainer(rest),
         "ONBUILD" => Kind::OnBuild(trigger(source, rest, start, diagnostics)?),
         "RUN" => {
-            let command = command(source, start, diagnostics)?;
-            Kind::Run(RunInstruction { flags, command })
+            let options = RunOptions::new(&flags, diagnostics, |flag, diagnostics| {
+                let place = |part: &str, from| taken.part(source, flag, part, from);
+                MountFlag::parse(flag, place, diagnostics)
+            });
+            Kind::Run(RunInstruction {
+                command: command(source, start, diagnostics)?,
+                options,
+                flags,
+            })
         }
         "SHELL" => match command(source, start, diagnostics)? {
             Command::Exec(words) if !words.is_empty() => Kind::Shell(words),
@@ -362,6 +395,7 @@ fn copy(
         return None;
     }
     Some(CopyInstruction {
+        options: CopyOptions::new(&flags),
         flags,
         sources,
         destination,

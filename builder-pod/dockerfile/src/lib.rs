@@ -8,12 +8,15 @@ mod ast;
 mod diagnostic;
 mod flags;
 pub mod glob;
+mod go_values;
 mod healthcheck;
 mod heredoc;
 pub mod ignore;
 mod instruction;
 mod lines;
 pub mod lint;
+mod mount;
+mod options;
 mod parse;
 mod pattern;
 mod place;
@@ -27,6 +30,8 @@ pub use ast::{
     Heredoc, Instruction, Kind, RunInstruction, Span, Spanned, Stage, Trigger,
 };
 pub use diagnostic::{Code, Diagnostic, Severity};
+pub use mount::{Access, CacheSharing, Mount, MountField, MountFlag, MountKind};
+pub use options::{CopyOptions, Device, Network, RunOptions, Security};
 pub use parse::parse;
 pub use render::render;
 pub use suggest::nearest;

@@ -2,8 +2,9 @@
 //!
 //! Invariant: it is asked instruction by instruction, so that stages which are not built may have anything.
 
-use crate::ast::{CopyInstruction, Instruction, Kind, Span};
+use crate::ast::{CopyInstruction, Instruction, Kind, RunInstruction, Span};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::options::{Network, Security};
 
 /// What of an instruction is not supported yet.
 #[must_use]
@@ -17,11 +18,7 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
         refuse("a here-document", heredoc.span);
     }
     match &instruction.kind {
-        Kind::Run(run) => {
-            for flag in &run.flags {
-                refuse(&format!("RUN --{}", flag.name), flag.span);
-            }
-        }
+        Kind::Run(run) => run_flags(run, &mut refuse),
         Kind::Copy(copy) => copy_flags(copy, "COPY", &mut refuse),
         Kind::Add(add) => {
             copy_flags(add, "ADD", &mut refuse);
@@ -35,18 +32,33 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
     found
 }
 
-fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&str, Span)) {
-    for flag in &copy.flags {
-        let off = flag
-            .value
-            .as_deref()
-            .is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        let name = flag.name.as_str();
-        // `--link=false` asks for what is done anyway.
-        let is_done = matches!(name, "from" | "chown" | "chmod")
-            || (off && matches!(name, "link" | "parents" | "keep-git-dir"));
+/// A flag that asks for what is done anyway is none to refuse.
+fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span)) {
+    let options = &run.options;
+    for flag in &run.flags {
+        let is_done = match flag.name.as_str() {
+            "network" => options.network == Network::Default,
+            "security" => options.security == Security::Sandbox,
+            _ => false,
+        };
         if !is_done {
-            refuse(&format!("{keyword} --{name}"), flag.span);
+            refuse(&format!("RUN --{}", flag.name), flag.span);
+        }
+    }
+}
+
+fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&str, Span)) {
+    let options = &copy.options;
+    for flag in &copy.flags {
+        let is_done = match flag.name.as_str() {
+            "from" | "chown" | "chmod" => true,
+            "link" => !options.link,
+            "parents" => !options.parents,
+            "keep-git-dir" => options.keep_git_directory == Some(false),
+            _ => false,
+        };
+        if !is_done {
+            refuse(&format!("{keyword} --{}", flag.name), flag.span);
         }
     }
 }

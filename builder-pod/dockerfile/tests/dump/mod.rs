@@ -117,6 +117,11 @@ impl Out {
             }
             Kind::Run(run) => {
                 self.flags(depth, &run.flags);
+                for field in run.options.mounts.iter().flat_map(|mount| &mount.fields) {
+                    let value = field.value.as_deref().unwrap_or("(no value)");
+                    let at = place(field.span);
+                    self.line(depth + 1, &format!("mount {} {value:?} {at}", field.key));
+                }
                 self.command(depth, &run.command);
             }
             Kind::Shell(words) => self.line(depth, &format!("shell {words:?}")),
