@@ -5,6 +5,7 @@
 //! It must not know images, stages' dependencies or what the engine supports beyond [`support`].
 
 mod ast;
+mod csv;
 mod diagnostic;
 mod flags;
 pub mod glob;

@@ -5,9 +5,10 @@
 //! It must not know which flags are carried out: see [`crate::support`].
 
 use crate::ast::{Flag, Spanned};
+use crate::csv;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::go_values;
-use crate::mount::{MountFlag, fields};
+use crate::mount::MountFlag;
 use crate::suggest::nearest;
 
 /// The flags of `COPY` and `ADD`. What only one of them has is never set in the other.
@@ -155,8 +156,8 @@ fn none_of(flag: &Flag, known: &[&str]) -> Diagnostic {
 
 /// The first field that is no known key is the name, even with a `=` in it: names of devices have one.
 fn device(value: &str) -> Result<Device, String> {
-    let fields =
-        fields(value).map_err(|problem| format!("--device={value} cannot be read: {problem}"))?;
+    let fields = csv::fields(value)
+        .map_err(|problem| format!("--device={value} cannot be read: {problem}"))?;
     let mut name = String::new();
     let mut required = false;
     for field in fields {
