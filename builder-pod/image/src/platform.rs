@@ -38,10 +38,15 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// Architectures that may stand for a Linux platform alone.
+const ARCHITECTURES: [&str; 9] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x",
+];
+
 /// What is wrong with the text of a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlatformError {
-    /// It has one part, or more than three, or an empty one.
+    /// It has more than three parts, an empty one, or one that is neither `linux` nor a known architecture.
     #[error(
         "platform `{0}` is malformed; the form is os/architecture[/variant], such as linux/amd64"
     )]
@@ -173,6 +178,13 @@ impl FromStr for Platform {
             }
         }
         match parts[..] {
+            // As containerd reads it: the other half is that of the machine, and images are Linux images.
+            [os] if os.eq_ignore_ascii_case("linux") => Ok(Self::host()),
+            [one]
+                if ARCHITECTURES.contains(&Self::new("linux", one, None).architecture.as_str()) =>
+            {
+                Ok(Self::new("linux", one, None))
+            }
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(form()),
@@ -202,6 +214,9 @@ mod tests {
             ("linux/i386", "linux/386"),
             ("linux/s390x", "linux/s390x"),
             ("macos/arm64", "darwin/arm64"),
+            ("arm64", "linux/arm64"),
+            ("x86_64", "linux/amd64"),
+            ("armel", "linux/arm/v6"),
         ];
         for (text, normal) in cases {
             assert_eq!(
@@ -210,13 +225,15 @@ mod tests {
                 "{text}"
             );
         }
+        assert_eq!("linux".parse::<Platform>(), Ok(Platform::host()));
     }
 
     #[test]
     fn malformed_platforms_are_refused() {
         for text in [
             "",
-            "linux",
+            "sparc",
+            "windows",
             "linux/",
             "/amd64",
             "linux/arm/v7/x",
