@@ -1,9 +1,10 @@
 //! Finds the here-documents that an instruction's line announces.
 //!
-//! Only RUN, COPY and ADD have them, also behind ONBUILD, and never in their JSON form. A word `<<NAME`,
-//! `<<-NAME` or `3<<NAME` announces one; blanks may stand before the name; what is quoted announces none.
+//! A word `<<NAME`, `<<-NAME` or `3<<NAME` announces one; blanks may stand before the name; what is quoted
+//! announces none. The escape character is always the backslash here. Which lines can have here-documents is
+//! said by [`crate::syntax::Node::can_have_heredocs`].
 
-use crate::words::is_blank;
+use crate::words::{Options, RawWord, WordError, raw_words};
 
 /// A word that announces a here-document.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(crate) struct HeredocWord {
     pub(crate) start: usize,
     /// The byte after it.
     pub(crate) end: usize,
+    /// The number before it: the file descriptor that a shell gives it to; 0 where there is none.
+    pub(crate) descriptor: u64,
     /// The name without quotes: the line that ends the document.
     pub(crate) name: String,
     /// Whether a part of the name was quoted, so that nothing in the document is expanded.
@@ -20,127 +23,93 @@ pub(crate) struct HeredocWord {
     pub(crate) strips_tabs: bool,
 }
 
-/// The here-documents of a line, in order.
-pub(crate) fn words(line: &str) -> Vec<HeredocWord> {
-    if !line.contains("<<") || !can_have(line) {
-        return Vec::new();
+/// The here-documents of a line, in order. A line whose quotes or substitutions do not end announces none: the
+/// shell may still understand it.
+///
+/// # Errors
+/// When the name of one cannot be read.
+pub(crate) fn words(line: &str) -> Result<Vec<HeredocWord>, WordError> {
+    if !line.contains("<<") {
+        return Ok(Vec::new());
     }
-    let words = shell_words(line).unwrap_or_default();
-    words
-        .into_iter()
-        .filter_map(|(start, word)| announced(start, word))
-        .collect()
+    let options = Options {
+        keeps_quotes: true,
+        keeps_escapes: true,
+        ..Options::default()
+    };
+    let mut found = Vec::new();
+    for word in raw_words(line, options).unwrap_or_default() {
+        found.extend(announced(&word)?);
+    }
+    Ok(found)
 }
 
 /// Whether a word alone announces a here-document.
 pub(crate) fn is_word(word: &str) -> bool {
-    announced(0, word).is_some()
+    let word = RawWord {
+        text: word.to_owned(),
+        start: 0,
+        end: word.len(),
+    };
+    announced(&word).is_ok_and(|found| found.is_some())
 }
 
-fn can_have(line: &str) -> bool {
-    let (mut keyword, mut rest) = first_word(line);
-    if keyword.eq_ignore_ascii_case("ONBUILD") {
-        (keyword, rest) = first_word(rest);
-    }
-    let known = ["RUN", "COPY", "ADD"];
-    if !known
-        .iter()
-        .any(|known| keyword.eq_ignore_ascii_case(known))
-    {
-        return false;
-    }
-    // Flags may stand before the array.
-    let array = rest.find('[').map(|at| &rest[at..]).unwrap_or_default();
-    let flags = rest[..rest.len() - array.len()].trim();
-    let only_flags = flags
-        .split(is_blank)
-        .all(|word| word.is_empty() || word.starts_with("--"));
-    !(only_flags && serde_json::from_str::<Vec<String>>(array).is_ok())
-}
-
-fn first_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start_matches(is_blank);
-    text.split_at(text.find(is_blank).unwrap_or(text.len()))
-}
-
-/// The words of a shell's line with their quotes and escapes; `None` when a quote is not closed.
-/// Blanks behind `<<` do not end a word.
-fn shell_words(line: &str) -> Option<Vec<(usize, &str)>> {
-    let mut words = Vec::new();
-    let mut start = None;
-    let mut characters = line.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        if character.is_whitespace() {
-            words.extend(start.take().map(|start| (start, &line[start..at])));
-            continue;
-        }
-        start.get_or_insert(at);
-        match character {
-            '\\' => _ = characters.next(),
-            '\'' => _ = characters.find(|(_, next)| *next == '\'')?,
-            '"' => loop {
-                match characters.next()?.1 {
-                    '"' => break,
-                    '\\' => _ = characters.next()?,
-                    _ => {}
-                }
-            },
-            '<' if characters.next_if(|(_, next)| *next == '<').is_some() => {
-                while characters
-                    .next_if(|(_, next)| next.is_whitespace())
-                    .is_some()
-                {}
-            }
-            _ => {}
-        }
-    }
-    words.extend(start.map(|start| (start, &line[start..])));
-    Some(words)
-}
-
-fn announced(start: usize, word: &str) -> Option<HeredocWord> {
-    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    let rest = rest.strip_prefix("<<")?;
+fn announced(word: &RawWord) -> Result<Option<HeredocWord>, WordError> {
+    let rest = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = &word.text[..word.text.len() - rest.len()];
+    let Some(rest) = rest.strip_prefix("<<") else {
+        return Ok(None);
+    };
     let (strips_tabs, rest) = match rest.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    let rest = rest.trim();
-    if rest.is_empty() || rest.contains('<') {
-        return None;
+    let written = rest.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    if written.is_empty() || written.contains('<') {
+        return Ok(None);
     }
-    let (name, quoted) = unquoted(rest)?;
-    Some(HeredocWord {
-        start,
-        end: start + word.trim_end().len(),
-        name,
-        quoted,
+    let plain = raw_words(written, Options::default())?;
+    let [plain] = plain.as_slice() else {
+        return Ok(None);
+    };
+    let keeps_quotes = Options {
+        keeps_quotes: true,
+        ..Options::default()
+    };
+    let quoted = raw_words(written, keeps_quotes)?;
+    let [quoted] = quoted.as_slice() else {
+        // Empty quotes are a word only where they stay.
+        return Err(WordError::Quote('"'));
+    };
+    let quotes = |text: &str| text.matches(['"', '\'']).count();
+    Ok(Some(HeredocWord {
+        start: word.start,
+        end: word.start + word.text.trim_end().len().min(word.end - word.start),
+        descriptor: match number {
+            "" => 0,
+            number => number.parse().unwrap_or(u64::MAX),
+        },
+        name: plain.text.clone(),
+        quoted: quotes(&plain.text) != quotes(&quoted.text),
         strips_tabs,
-    })
-}
-
-/// The name without its quotes and escapes, and whether it had quotes; `None` when it is not one word.
-fn unquoted(written: &str) -> Option<(String, bool)> {
-    let (mut name, mut quote, mut quoted) = (String::new(), None, false);
-    let mut characters = written.chars();
-    while let Some(character) = characters.next() {
-        match quote {
-            Some(open) if character == open => quote = None,
-            None if matches!(character, '"' | '\'') => (quote, quoted) = (Some(character), true),
-            None if character == '\\' => name.extend(characters.next()),
-            None if character.is_whitespace() => return None,
-            _ => name.push(character),
-        }
-    }
-    (quote.is_none() && !name.is_empty()).then_some((name, quoted))
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::syntax::Node;
+
+    fn found(line: &str) -> Vec<HeredocWord> {
+        let node = Node::parse(line, '\\').unwrap();
+        match node.can_have_heredocs() {
+            true => words(line).unwrap(),
+            false => Vec::new(),
+        }
+    }
 
     fn names(line: &str) -> Vec<(String, bool, bool)> {
-        let words = words(line).into_iter();
+        let words = found(line).into_iter();
         words
             .map(|word| (word.name, word.quoted, word.strips_tabs))
             .collect()
@@ -184,7 +153,14 @@ mod tests {
 
     #[test]
     fn the_place_is_that_of_the_word() {
-        let found = words("RUN cat <<-E >x");
-        assert_eq!((found[0].start, found[0].end), (8, 12));
+        let words = found("RUN cat 3<<-E >x");
+        assert_eq!((words[0].start, words[0].end), (8, 13));
+        assert_eq!(words[0].descriptor, 3);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read_is_an_error() {
+        assert!(words("RUN <<\\\"x").is_ok());
+        assert!(words("RUN <<\"a\\\"\"").is_ok());
     }
 }

@@ -7,22 +7,33 @@
 
 use regex::Regex;
 
+mod go_regex;
+
+/// Longest line in bytes.
+const LINE_LIMIT: usize = 65_535;
+
 /// Why an ignore file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreError {
     /// An exclamation mark with nothing behind it.
     #[error("line {line}: a lone ! excludes nothing")]
     LoneExclamation {
-        /// Line, from 1.
+        /// Line, from 1; where patterns are given without a file, their number.
         line: usize,
     },
     /// A pattern is malformed.
     #[error("line {line}: the pattern {pattern:?} is malformed")]
     Malformed {
-        /// Line, from 1.
+        /// As above.
         line: usize,
         /// The pattern.
         pattern: String,
+    },
+    /// A line is too long.
+    #[error("line {line}: the line has more than {LINE_LIMIT} bytes")]
+    LongLine {
+        /// As above.
+        line: usize,
     },
 }
 
@@ -36,7 +47,9 @@ pub struct IgnoreFile {
 struct Pattern {
     text: String,
     shows: bool,
-    matcher: Matcher,
+    line: usize,
+    /// `None` where the pattern is malformed in a place that is only looked at when a path is.
+    matcher: Option<Matcher>,
 }
 
 /// How a pattern matches. Most need no regular expression, and files are many.
@@ -52,22 +65,81 @@ enum Matcher {
     Regex(Regex),
 }
 
+/// The patterns of an ignore file's text, in order, cleaned, `!` kept.
+///
+/// # Errors
+/// When a line is too long.
+pub fn read(text: &str) -> Result<Vec<String>, IgnoreError> {
+    Ok(lines(text)?
+        .into_iter()
+        .map(|(_, pattern)| pattern)
+        .collect())
+}
+
+fn lines(text: &str) -> Result<Vec<(usize, String)>, IgnoreError> {
+    let mut patterns = Vec::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        if line.len() > LINE_LIMIT {
+            return Err(IgnoreError::LongLine { line: number + 1 });
+        }
+        let line = match number {
+            0 => line.strip_prefix('\u{feff}').unwrap_or(line),
+            _ => line,
+        };
+        // A comment has its mark in the first column, before blanks are trimmed.
+        if line.starts_with('#') || line.trim().is_empty() {
+            continue;
+        }
+        let line = line.trim();
+        let (mark, pattern) = match line.strip_prefix('!') {
+            Some(rest) => ("!", rest.trim()),
+            None => ("", line),
+        };
+        let pattern = match pattern {
+            "" => String::new(),
+            pattern => clean(pattern),
+        };
+        let relative = pattern.strip_prefix('/').filter(|rest| !rest.is_empty());
+        let pattern = relative.unwrap_or(&pattern);
+        patterns.push((number + 1, format!("{mark}{pattern}")));
+    }
+    Ok(patterns)
+}
+
 impl IgnoreFile {
     /// Parses a file's text.
     ///
     /// # Errors
-    /// When a pattern is malformed.
+    /// When a line is too long, or a pattern is malformed, wherever a path would have stopped matching.
     pub fn parse(text: &str) -> Result<Self, IgnoreError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut patterns = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            // A comment has its mark in the first column, before blanks are trimmed.
-            if line.starts_with('#') || line.trim().is_empty() {
-                continue;
-            }
-            patterns.push(Pattern::parse(line.trim(), number + 1)?);
+        let parsed = Self::from_lines(lines(text)?)?;
+        match parsed.patterns.iter().find(|p| p.matcher.is_none()) {
+            Some(pattern) => Err(pattern.malformed()),
+            None => Ok(parsed),
         }
-        Ok(Self { patterns })
+    }
+
+    /// Takes patterns that stand in no file: nothing is a comment, and a slash at the start stays.
+    ///
+    /// # Errors
+    /// When a pattern is malformed in a part that Go's `filepath.Match` looks at.
+    pub fn from_patterns<'a>(
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, IgnoreError> {
+        let numbered = patterns.into_iter().enumerate();
+        Self::from_lines(numbered.map(|(number, pattern)| (number + 1, pattern.to_owned())))
+    }
+
+    fn from_lines(lines: impl IntoIterator<Item = (usize, String)>) -> Result<Self, IgnoreError> {
+        let lines = lines.into_iter();
+        let patterns = lines.filter(|(_, pattern)| !pattern.trim().is_empty());
+        let patterns: Result<_, _> = patterns
+            .map(|(line, pattern)| Pattern::parse(pattern.trim(), line))
+            .collect();
+        Ok(Self {
+            patterns: patterns?,
+        })
     }
 
     /// The patterns, cleaned, `!` kept.
@@ -84,72 +156,94 @@ impl IgnoreFile {
         self.patterns.iter().any(|pattern| pattern.shows)
     }
 
-    /// Whether a path relative to the context is hidden, by itself or with a directory above it.
+    /// Whether a path relative to the context is hidden, by itself or with a directory above it. The context
+    /// itself never is.
     #[must_use]
     pub fn is_ignored(&self, path: &str) -> bool {
         let path = path.trim_start_matches('/');
-        if path.is_empty() || path == "." {
-            return false;
+        self.ignores(path).unwrap_or_default()
+    }
+
+    /// As [`Self::is_ignored`], for patterns that may still be malformed; a path that begins with a slash is
+    /// below none.
+    ///
+    /// # Errors
+    /// When a pattern is malformed that the path had to be compared with.
+    pub fn ignores(&self, path: &str) -> Result<bool, IgnoreError> {
+        let path = clean(path);
+        if path == "." {
+            return Ok(false);
         }
         let mut ignored = false;
         for pattern in &self.patterns {
             // A pattern can only change what is so far.
-            if pattern.shows == ignored && pattern.matches_with_parents(path) {
+            if pattern.shows == ignored && pattern.matches_with_parents(&path)? {
                 ignored = !pattern.shows;
             }
         }
-        ignored
+        Ok(ignored)
     }
 }
 
 impl Pattern {
     fn parse(line: &str, number: usize) -> Result<Self, IgnoreError> {
-        let (shows, rest) = match line.strip_prefix('!') {
-            Some(rest) => (true, rest.trim()),
-            None => (false, line),
+        let cleaned = clean(line);
+        let (shows, text) = match cleaned.strip_prefix('!') {
+            Some("") => return Err(IgnoreError::LoneExclamation { line: number }),
+            Some(rest) => (true, rest),
+            None => (false, cleaned.as_str()),
         };
-        if rest.is_empty() {
-            return Err(IgnoreError::LoneExclamation { line: number });
-        }
-        let cleaned = clean(rest);
-        let text = match cleaned.strip_prefix('/') {
-            Some(relative) if !relative.is_empty() => relative.to_owned(),
-            _ => cleaned,
-        };
-        let malformed = || IgnoreError::Malformed {
+        let pattern = Self {
+            matcher: Matcher::new(text),
+            text: text.to_owned(),
+            shows,
             line: number,
-            pattern: rest.to_owned(),
         };
         // What Go's Match cannot read is malformed, although `**` and parents are matched by other rules.
-        crate::glob::matches(&text, ".").map_err(|_| malformed())?;
-        let matcher = Matcher::new(&text).ok_or_else(malformed)?;
-        Ok(Self {
-            text,
-            shows,
-            matcher,
-        })
+        match crate::glob::matches(text, ".") {
+            Ok(_) => Ok(pattern),
+            Err(_) => Err(pattern.malformed()),
+        }
     }
 
-    fn matches_with_parents(&self, path: &str) -> bool {
-        let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        self.matcher.matches(path) || parents.any(|parent| self.matcher.matches(parent))
+    fn malformed(&self) -> IgnoreError {
+        IgnoreError::Malformed {
+            line: self.line,
+            pattern: self.text.clone(),
+        }
     }
+
+    fn matches_with_parents(&self, path: &str) -> Result<bool, IgnoreError> {
+        let matcher = self.matcher.as_ref().ok_or_else(|| self.malformed())?;
+        if matcher.matches(path) {
+            return Ok(true);
+        }
+        let mut parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        // The root has its slash where it is all that stands above.
+        let is_below_root = path.rfind('/') == Some(0);
+        Ok(parents.any(|parent| matcher.matches(parent)) || is_below_root && matcher.matches("/"))
+    }
+}
+
+/// What a pattern has turned out to be so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Exact,
+    Prefix,
+    Suffix,
+    Regex,
 }
 
 impl Matcher {
     /// `None` when the pattern is malformed.
     fn new(pattern: &str) -> Option<Self> {
-        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '\\']);
-        if is_plain(pattern) {
-            return Some(Self::Exact(pattern.to_owned()));
-        }
-        if let Some(suffix) = pattern.strip_prefix("**").filter(|rest| is_plain(rest)) {
-            return Some(Self::Suffix(suffix.to_owned()));
-        }
-        if let Some(prefix) = pattern.strip_suffix("**").filter(|rest| is_plain(rest)) {
-            return Some(Self::Prefix(prefix.to_owned()));
-        }
-        Regex::new(&to_regex(pattern)?).ok().map(Self::Regex)
+        let (shape, regex) = translate(pattern);
+        Some(match shape {
+            Shape::Exact => Self::Exact(pattern.to_owned()),
+            Shape::Prefix => Self::Prefix(pattern.strip_suffix("**")?.to_owned()),
+            Shape::Suffix => Self::Suffix(pattern.strip_prefix("**")?.to_owned()),
+            Shape::Regex => Self::Regex(go_regex::compile(&regex)?),
+        })
     }
 
     fn matches(&self, path: &str) -> bool {
@@ -162,6 +256,61 @@ impl Matcher {
             Self::Regex(regex) => regex.is_match(path),
         }
     }
+}
+
+/// The regular expression that moby makes of a pattern, and whether it uses it. It is made character by
+/// character: a class, an escape or an anchor of the pattern becomes one of the expression.
+fn translate(pattern: &str) -> (Shape, String) {
+    let (mut shape, mut regex) = (Shape::Exact, "^".to_owned());
+    let pattern = pattern.strip_prefix('\u{feff}').unwrap_or(pattern);
+    let mut characters = pattern.chars().peekable();
+    let mut is_first = true;
+    while let Some(character) = characters.next() {
+        match character {
+            '*' if characters.next_if_eq(&'*').is_some() => {
+                // `**/` is `**`: any number of directories, also none.
+                _ = characters.next_if_eq(&'/');
+                match characters.peek() {
+                    None if shape == Shape::Exact => shape = Shape::Prefix,
+                    None => {
+                        regex.push_str(".*");
+                        shape = Shape::Regex;
+                    }
+                    Some(_) => {
+                        regex.push_str("(.*/)?");
+                        shape = Shape::Regex;
+                    }
+                }
+                if is_first {
+                    shape = Shape::Suffix;
+                }
+            }
+            '*' => {
+                regex.push_str("[^/]*");
+                shape = Shape::Regex;
+            }
+            '?' => {
+                regex.push_str("[^/]");
+                shape = Shape::Regex;
+            }
+            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => regex.extend(['\\', character]),
+            '\\' => {
+                regex.push('\\');
+                if let Some(escaped) = characters.next() {
+                    regex.push(escaped);
+                    shape = Shape::Regex;
+                }
+            }
+            '[' | ']' => {
+                regex.push(character);
+                shape = Shape::Regex;
+            }
+            plain => regex.push(plain),
+        }
+        is_first = false;
+    }
+    regex.push('$');
+    (shape, regex)
 }
 
 /// Go's `filepath.Clean`.
@@ -181,57 +330,6 @@ fn clean(path: &str) -> String {
         (false, true) => ".".to_owned(),
         (false, false) => parts.join("/"),
     }
-}
-
-/// The regular expression of a pattern; `None` when an escape has nothing behind it.
-fn to_regex(pattern: &str) -> Option<String> {
-    let mut regex = "(?s)^".to_owned();
-    let mut characters = pattern.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '*' if characters.next_if_eq(&'*').is_some() => {
-                // `**/` is `**`: any number of directories, also none.
-                _ = characters.next_if_eq(&'/');
-                regex.push_str(match characters.peek() {
-                    Some(_) => "(.*/)?",
-                    None => ".*",
-                });
-            }
-            '*' => regex.push_str("[^/]*"),
-            '?' => regex.push_str("[^/]"),
-            '\\' => regex.push_str(&regex::escape(&characters.next()?.to_string())),
-            '[' => class(&mut characters, &mut regex)?,
-            other => regex.push_str(&regex::escape(&other.to_string())),
-        }
-    }
-    regex.push('$');
-    Some(regex)
-}
-
-/// A bracket class is one of the regular expression too, but for what only the latter gives a meaning.
-fn class(
-    characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    regex: &mut String,
-) -> Option<()> {
-    regex.push('[');
-    if characters.next_if_eq(&'^').is_some() {
-        regex.push('^');
-    }
-    let mut first = true;
-    loop {
-        match characters.next()? {
-            ']' if !first => break,
-            '\\' => regex.push_str(&regex::escape(&characters.next()?.to_string())),
-            character @ ('[' | '&' | '~' | ']') => {
-                regex.push('\\');
-                regex.push(character);
-            }
-            character => regex.push(character),
-        }
-        first = false;
-    }
-    regex.push(']');
-    Some(())
 }
 
 #[cfg(test)]
@@ -290,7 +388,9 @@ mod tests {
             ("a[^b]c", "a/c", true),
             ("a[.]c", "abc", false),
             ("^a", "^a", true),
-            ("a\\b*", "ab1", true),
+            // An escape is one of the regular expression: a boundary of words.
+            ("a\\b*", "ab1", false),
+            ("x/a\\b*", "x/a.1", true),
             ("/", "x", false),
             (".", "x", false),
             ("../x", "x", false),

@@ -4,16 +4,19 @@
 //! Invariant: every node keeps the place it came from.
 //! It must not know images, stages' dependencies or what the engine supports beyond [`support`].
 
+pub mod answers;
 mod ast;
 mod csv;
 mod diagnostic;
 mod flags;
+pub mod git_reference;
 pub mod glob;
 mod go_values;
 mod healthcheck;
 mod heredoc;
 pub mod ignore;
 mod instruction;
+mod json;
 mod lines;
 pub mod lint;
 mod mount;
@@ -24,6 +27,8 @@ mod place;
 mod render;
 mod suggest;
 pub mod support;
+mod syntax;
+pub mod tree;
 mod words;
 
 pub use ast::{
@@ -36,4 +41,4 @@ pub use options::{CopyOptions, Device, Network, RunOptions, Security};
 pub use parse::parse;
 pub use render::render;
 pub use suggest::nearest;
-pub use words::{Expansion, Lookup, WordError, expand, expand_words, split_words};
+pub use words::{Expansion, Lookup, WordError, expand, expand_document, expand_words, split_words};

@@ -5,11 +5,15 @@
 
 use crate::ast::{Heredoc, Span, Spanned};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::heredoc;
+use crate::heredoc::{self, HeredocWord};
 use crate::place::Places;
+use crate::syntax::Node;
 
-/// Longest physical line in bytes, as BuildKit's scanner has it.
+/// Longest physical line in bytes, its line feed aside, as BuildKit's scanner has it.
 const LINE_LIMIT: usize = 65_535;
+
+/// How many empty lines of one instruction are told about: a file may have any number.
+const EMPTY_LINES_TOLD: usize = 20;
 
 /// One instruction's text, continuations joined.
 #[derive(Debug)]
@@ -20,6 +24,16 @@ pub(crate) struct Logical {
     pub(crate) span: Span,
     /// Its here-documents.
     pub(crate) heredocs: Vec<Heredoc>,
+    /// Those as they stand in the file: the word, and the bytes of the body.
+    pub(crate) documents: Vec<(HeredocWord, std::ops::Range<usize>)>,
+    /// The blanks before the text, where they stand behind continuation marks.
+    pub(crate) indent: String,
+    /// The physical line on which it starts, from 1.
+    pub(crate) first_line: u32,
+    /// The physical line on which its last here-document ends.
+    pub(crate) end_line: u32,
+    /// Whether an empty line stands in it.
+    pub(crate) has_empty_line: bool,
     /// The comments between it and the instruction above, see [`crate::Instruction::comments`].
     pub(crate) comments: Vec<String>,
     /// The physical line on which its text ends, from 1: its here-documents stand below.
@@ -39,8 +53,11 @@ pub(crate) struct Lines {
 }
 
 struct Physical<'a> {
+    /// Without its line break, and without the file's byte-order mark.
     text: &'a str,
     start: usize,
+    /// Length with all that, but for the line feed.
+    length: usize,
     number: u32,
 }
 
@@ -98,7 +115,7 @@ pub(crate) fn split(places: &Places<'_>) -> Lines {
     };
     let mut physical = physical_lines(places.file());
     physical.retain(|line| {
-        let fits = line.text.len() <= LINE_LIMIT;
+        let fits = line.length <= LINE_LIMIT;
         if !fits {
             lines.diagnostics.push(Diagnostic::error(
                 Code::LineTooLong,
@@ -140,6 +157,7 @@ fn physical_lines(file: &str) -> Vec<Physical<'_>> {
         lines.push(Physical {
             text,
             start: at,
+            length: raw.strip_suffix('\n').unwrap_or(raw).len(),
             number,
         });
         start += raw.len();
@@ -195,10 +213,21 @@ fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines)
 
 /// The name, in small letters, and the value of a line that is a directive.
 fn directive(line: &str) -> Option<(String, &str)> {
+    // The blanks of Go's regular expressions.
+    let is_blank = |character: char| matches!(character, '\t' | '\n' | '\u{c}' | '\r' | ' ');
     let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
-    let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-    let known = matches!(name.as_str(), "syntax" | "escape" | "check");
-    (known && !value.is_empty()).then_some((name, value))
+    let name = name
+        .trim_start()
+        .trim_end_matches(is_blank)
+        .to_ascii_lowercase();
+    if !matches!(name.as_str(), "syntax" | "escape" | "check") {
+        return None;
+    }
+    // A value is never empty: where only blanks stand, the last one is it.
+    let blank = value.char_indices().next_back().map(|(at, _)| &value[at..]);
+    let value = value.trim_matches(is_blank);
+    let value = if value.is_empty() { blank? } else { value };
+    Some((name, value))
 }
 
 /// Reads the instruction that starts at line `first`, if one does; gives the line after it.
@@ -214,59 +243,84 @@ fn instruction(
     if start.is_blank() || start.is_comment() {
         return first + 1;
     }
-    let mut text = String::new();
-    let mut pieces = Vec::new();
-    let mut next = first;
-    let mut end = start.end();
-    let mut last_line = start.number;
+    let mut logical = Logical {
+        text: String::new(),
+        span: places.span(start.start, start.end()),
+        heredocs: Vec::new(),
+        documents: Vec::new(),
+        indent: String::new(),
+        first_line: start.number,
+        end_line: start.number,
+        has_empty_line: false,
+        comments: Vec::new(),
+        last_line: start.number,
+        pieces: Vec::new(),
+    };
+    let mut next = join(places, physical, first, &mut logical, lines);
+    if !logical.text.is_empty() {
+        next = heredocs(places, physical, next, &mut logical, lines);
+    }
+    lines.logical.push(logical);
+    next
+}
+
+/// Joins the lines of the instruction that starts at line `first`; gives the line after them.
+fn join(
+    places: &Places<'_>,
+    physical: &[Physical<'_>],
+    first: usize,
+    logical: &mut Logical,
+    lines: &mut Lines,
+) -> usize {
+    let (mut next, mut empty_lines) = (first, 0);
+    let mut end = logical.span.end;
     while let Some(line) = physical.get(next) {
         next += 1;
-        last_line = line.number;
-        if line.number != start.number && line.is_comment() {
+        logical.last_line = line.number;
+        logical.end_line = line.number;
+        if next - 1 != first && line.is_comment() {
             continue;
         }
         if line.is_blank() {
-            lines.diagnostics.push(Diagnostic::warning(
-                Code::EmptyContinuation,
-                places.span(line.start, line.end()),
-                format!(
-                    "line {} is empty inside a continued instruction",
-                    line.number
-                ),
-            ));
+            empty_lines += 1;
+            if empty_lines <= EMPTY_LINES_TOLD {
+                lines.diagnostics.push(Diagnostic::warning(
+                    Code::EmptyContinuation,
+                    places.span(line.start, line.end()),
+                    format!(
+                        "line {} is empty inside a continued instruction",
+                        line.number
+                    ),
+                ));
+            }
+            logical.has_empty_line = true;
             continue;
         }
+        let whole = continued(line.text, lines.escape);
+        let part = whole.unwrap_or(line.text);
         // Blanks before an instruction mean nothing; those before a continuation are part of it.
-        let part = if text.is_empty() {
-            line.text.trim_start()
+        let kept = if logical.text.is_empty() {
+            part.trim_start()
         } else {
-            line.text
+            part
         };
-        pieces.push((text.len(), line.end() - part.len()));
+        let blanks = part.len() - kept.len();
+        if next - 1 != first {
+            logical.indent.push_str(&part[..blanks]);
+        }
+        logical
+            .pieces
+            .push((logical.text.len(), line.start + blanks));
+        logical.text.push_str(kept);
         end = line.end();
-        match continued(part, lines.escape) {
-            Some(kept) => text.push_str(kept),
-            None => {
-                text.push_str(part);
-                break;
-            }
+        if whole.is_none() {
+            break;
         }
     }
-    if text.is_empty() {
-        // Nothing but continuation marks.
-        return next;
-    }
-    let start = pieces.first().map_or(start.start, |(_, at)| *at);
-    let mut logical = Logical {
-        text,
-        span: places.span(start, end),
-        heredocs: Vec::new(),
-        comments: Vec::new(),
-        last_line,
-        pieces,
-    };
-    next = heredocs(places, physical, next, &mut logical, &mut lines.diagnostics);
-    lines.logical.push(logical);
+    // A piece without text says nothing about where the text starts.
+    let first_piece = logical.pieces.iter().rfind(|(joined, _)| *joined == 0);
+    let start = first_piece.map_or(logical.span.start, |(_, at)| *at);
+    logical.span = places.span(start, end);
     next
 }
 
@@ -282,43 +336,73 @@ fn heredocs(
     physical: &[Physical<'_>],
     mut next: usize,
     logical: &mut Logical,
-    diagnostics: &mut Vec<Diagnostic>,
+    lines: &mut Lines,
 ) -> usize {
-    for word in heredoc::words(&logical.text) {
+    // A line that cannot be read at all gets its error where it is understood.
+    let can_have = logical.text.contains("<<")
+        && Node::parse(&logical.text, lines.escape).is_ok_and(|node| node.can_have_heredocs());
+    if !can_have {
+        return next;
+    }
+    let words = match heredoc::words(&logical.text) {
+        Ok(words) => words,
+        Err(error) => {
+            let what = format!("the name of a here-document cannot be read: {error}");
+            lines
+                .diagnostics
+                .push(Diagnostic::error(Code::Heredoc, logical.span, what));
+            return next;
+        }
+    };
+    for word in words {
         let span = logical.place(word.start, word.end, places);
-        let name = word.name;
-        let mut content = String::new();
-        let mut ended = false;
+        let start = physical
+            .get(next)
+            .map_or(places.file().len(), |line| line.start);
+        let mut ended = None;
         while let Some(line) = physical.get(next) {
             next += 1;
-            let body = if word.strips_tabs {
+            logical.end_line = line.number;
+            let text = if word.strips_tabs {
                 line.text.trim_start_matches('\t')
             } else {
                 line.text
             };
-            if body == name {
-                ended = true;
+            if text == word.name {
+                ended = Some(line.start);
                 break;
             }
-            content.push_str(body);
-            content.push('\n');
         }
-        if !ended {
-            let what =
-                format!("the here-document {name:?} does not end: no line is {name:?} alone");
-            diagnostics.push(
-                Diagnostic::error(Code::Heredoc, span, what)
-                    .help("a << that is no here-document stands in quotes"),
-            );
-        }
+        let body = start..ended.unwrap_or(places.file().len());
         logical.heredocs.push(Heredoc {
-            name,
-            content,
+            name: word.name.clone(),
+            content: content(places.file(), &body, word.strips_tabs),
             expand: !word.quoted,
             span,
         });
+        if ended.is_none() {
+            let name = &word.name;
+            let what =
+                format!("the here-document {name:?} does not end: no line is {name:?} alone");
+            lines.diagnostics.push(
+                Diagnostic::error(Code::Heredoc, span, what)
+                    .help("a << that is no here-document stands in quotes"),
+            );
+            break;
+        }
+        logical.documents.push((word, body));
     }
     next
+}
+
+/// A here-document's body, line breaks as they are.
+fn content(file: &str, body: &std::ops::Range<usize>, strips_tabs: bool) -> String {
+    let raw = file.get(body.clone()).unwrap_or_default();
+    if !strips_tabs {
+        return raw.to_owned();
+    }
+    let lines = raw.split_inclusive('\n');
+    lines.map(|line| line.trim_start_matches('\t')).collect()
 }
 
 #[cfg(test)]
@@ -348,7 +432,7 @@ mod tests {
     #[test]
     fn an_instruction_may_begin_behind_continuation_marks_and_end_with_the_file() {
         assert_eq!(texts("\\\n \\\n  RUN x\nRUN y \\"), ["RUN x", "RUN y "]);
-        assert_eq!(texts("\\\n"), Vec::<String>::new());
+        assert_eq!(texts("\\\n"), [""], "no keyword at all is an error");
     }
 
     #[test]

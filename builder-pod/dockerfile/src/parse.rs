@@ -65,6 +65,14 @@ fn instruction(
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let (keyword, _) = source.keyword();
+    if keyword.is_empty() {
+        diagnostics.push(Diagnostic::error(
+            Code::UnknownInstruction,
+            source.logical.span,
+            "nothing but continuation marks: an instruction is missing",
+        ));
+        return;
+    }
     if keyword.eq_ignore_ascii_case("FROM") {
         let from = from(source, diagnostics);
         dockerfile.stages.push(Stage {

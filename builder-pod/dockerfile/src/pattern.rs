@@ -2,56 +2,42 @@
 //!
 //! Invariant: matching takes time linear in the value, whatever the pattern: both come from the user.
 
-use regex::{NoExpand, Regex};
+use regex::Regex;
+
+use crate::words::is_name_character;
 
 /// A pattern that cannot be understood: an escape before something that needs none, or far too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadPattern;
 
-enum Part {
-    Plain(char),
-    One,
-    Many,
-}
-
-fn parts(pattern: &str) -> Result<Vec<Part>, BadPattern> {
-    let mut parts = Vec::new();
-    let mut characters = pattern.chars();
+fn compile(pattern: &str, anchored: bool, longest: bool) -> Result<Regex, BadPattern> {
+    let mut text = String::from(if anchored { "^" } else { "" });
+    let mut characters = pattern.strip_prefix('\u{feff}').unwrap_or(pattern).chars();
     while let Some(character) = characters.next() {
-        parts.push(match character {
-            '*' => Part::Many,
-            '?' => Part::One,
+        let plain = match character {
+            '*' => {
+                text.push_str(if longest { ".*" } else { ".*?" });
+                continue;
+            }
+            '?' => {
+                text.push('.');
+                continue;
+            }
             // `}` and `/` would end the substitution.
             '\\' => match characters.next() {
-                Some(plain @ ('*' | '?' | '\\' | '}' | '/')) => Part::Plain(plain),
+                Some(plain @ ('*' | '?' | '\\' | '}' | '/')) => plain,
                 _ => return Err(BadPattern),
             },
-            plain => Part::Plain(plain),
-        });
-    }
-    Ok(parts)
-}
-
-fn compile<'a>(
-    parts: impl Iterator<Item = &'a Part>,
-    anchored: bool,
-    longest: bool,
-) -> Result<Regex, BadPattern> {
-    let mut text = String::from(if anchored { "^" } else { "" });
-    for part in parts {
-        match part {
-            Part::One => text.push('.'),
-            Part::Many if longest => text.push_str(".*"),
-            Part::Many => text.push_str(".*?"),
-            Part::Plain(plain) => text.push_str(&regex::escape(plain.encode_utf8(&mut [0; 4]))),
-        }
+            plain => plain,
+        };
+        text.push_str(&regex::escape(plain.encode_utf8(&mut [0; 4])));
     }
     Regex::new(&text).map_err(|_| BadPattern)
 }
 
 /// The value without the shortest or longest match at its start.
 pub(crate) fn trim_start(value: &str, pattern: &str, longest: bool) -> Result<String, BadPattern> {
-    let regex = compile(parts(pattern)?.iter(), true, longest)?;
+    let regex = compile(pattern, true, longest)?;
     let length = regex.find(value).map_or(0, |found| found.end());
     Ok(value.get(length..).unwrap_or_default().to_owned())
 }
@@ -59,25 +45,99 @@ pub(crate) fn trim_start(value: &str, pattern: &str, longest: bool) -> Result<St
 /// The value without the shortest or longest match at its end.
 pub(crate) fn trim_end(value: &str, pattern: &str, longest: bool) -> Result<String, BadPattern> {
     // The shortest match at the end is the first one of the reversed text.
-    let regex = compile(parts(pattern)?.iter().rev(), true, longest)?;
     let reversed: String = value.chars().rev().collect();
-    let length = regex.find(&reversed).map_or(0, |found| found.end());
-    let kept = value.len().saturating_sub(length);
-    Ok(value.get(..kept).unwrap_or_default().to_owned())
+    let rest = trim_start(&reversed, &reverse(pattern), longest)?;
+    Ok(rest.chars().rev().collect())
 }
 
-/// The value with the first or every longest match replaced.
-pub(crate) fn replace(
+/// The pattern from its end to its start, escapes kept before what they escape.
+fn reverse(pattern: &str) -> String {
+    let mut parts = Vec::new();
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        let escaped = (character == '\\').then(|| characters.next()).flatten();
+        parts.push((character, escaped));
+    }
+    let parts = parts.into_iter().rev();
+    parts
+        .flat_map(|(character, escaped)| std::iter::once(character).chain(escaped))
+        .collect()
+}
+
+/// The value with the first longest match replaced.
+pub(crate) fn replace_first(
     value: &str,
     pattern: &str,
     replacement: &str,
-    all: bool,
 ) -> Result<String, BadPattern> {
-    let regex = compile(parts(pattern)?.iter(), false, true)?;
-    let limit = usize::from(!all);
-    Ok(regex
-        .replacen(value, limit, NoExpand(replacement))
-        .into_owned())
+    let regex = compile(pattern, false, true)?;
+    Ok(match regex.find(value) {
+        Some(found) => {
+            let (before, after) = (&value[..found.start()], &value[found.end()..]);
+            format!("{before}{replacement}{after}")
+        }
+        None => value.to_owned(),
+    })
+}
+
+/// The value with every longest match replaced. `$` has a meaning in the replacement, other than where only
+/// the first match is replaced: `$0` is the match, `$$` a dollar, any other name nothing.
+pub(crate) fn replace_all(
+    value: &str,
+    pattern: &str,
+    replacement: &str,
+) -> Result<String, BadPattern> {
+    let regex = compile(pattern, false, true)?;
+    let (mut replaced, mut ended, mut position) = (String::new(), 0, 0);
+    while let Some(found) = regex.find_at(value, position) {
+        replaced.push_str(&value[ended..found.start()]);
+        // Nothing at all, right behind a match, is no further match.
+        if found.end() > ended || found.start() == 0 {
+            fill(replacement, found.as_str(), &mut replaced);
+        }
+        ended = found.end();
+        let width = value[position..].chars().next().map_or(1, char::len_utf8);
+        position = ended.max(position + width);
+        if position > value.len() {
+            break;
+        }
+    }
+    replaced.push_str(&value[ended..]);
+    Ok(replaced)
+}
+
+/// The replacement with what its dollars stand for.
+fn fill(replacement: &str, found: &str, out: &mut String) {
+    let mut rest = replacement;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let (braced, name) = match after.strip_prefix('{') {
+            Some(name) => (true, name),
+            None => (false, after),
+        };
+        let end = name.find(|next| !is_name_character(next));
+        let (name, behind) = name.split_at(end.unwrap_or(name.len()));
+        let behind = match braced {
+            true => behind.strip_prefix('}'),
+            false => Some(behind),
+        };
+        match behind {
+            Some(behind) if !name.is_empty() => {
+                out.push_str(if name == "0" { found } else { "" });
+                rest = behind;
+            }
+            _ => {
+                out.push('$');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
 }
 
 #[cfg(test)]
@@ -120,18 +180,34 @@ mod tests {
             ("ab", "*", ".", "."),
             ("ab", "z", "ab", "ab"),
         ] {
-            let got = [false, true].map(|every| replace(value, pattern, ".", every));
+            let got = [
+                replace_first(value, pattern, "."),
+                replace_all(value, pattern, "."),
+            ];
             assert_eq!(
                 got,
                 [first, all].map(|text| Ok(text.to_owned())),
                 "{value} {pattern}"
             );
         }
-        assert_eq!(
-            replace("a", "a", "$0", true),
-            Ok("$0".to_owned()),
-            "taken literally"
-        );
+    }
+
+    #[test]
+    fn a_dollar_in_what_replaces_every_match_stands_for_something() {
+        for (replacement, all) in [
+            ("<$0>", "<a>b<a>"),
+            ("${0}x", "axbax"),
+            ("$0x", "b"),
+            ("$1", "b"),
+            ("$$", "$b$"),
+            ("${0", "${0b${0"),
+            ("$", "$b$"),
+            ("$.", "$.b$."),
+        ] {
+            let got = replace_all("aba", "a", replacement);
+            assert_eq!(got, Ok(all.to_owned()), "{replacement}");
+        }
+        assert_eq!(replace_first("aba", "a", "$0"), Ok("$0ba".to_owned()));
     }
 
     #[test]

@@ -8,14 +8,29 @@ use crate::ast::Span;
 pub(crate) struct Places<'a> {
     file: &'a str,
     line_starts: Vec<usize>,
+    /// How many characters start before each block of bytes: a column is found in constant time.
+    characters: Vec<usize>,
+}
+
+/// Bytes in a block.
+const BLOCK: usize = 64;
+
+fn count(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 impl<'a> Places<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
         let breaks = file.match_indices('\n').map(|(at, _)| at + 1);
+        let mut before = 0;
+        let blocks = file.as_bytes().chunks(BLOCK).map(|block| {
+            before += count(block);
+            before
+        });
         Self {
             file,
             line_starts: std::iter::once(0).chain(breaks).collect(),
+            characters: std::iter::once(0).chain(blocks).collect(),
         }
     }
 
@@ -33,6 +48,13 @@ impl<'a> Places<'a> {
         self.span(start, start + text.trim_end_matches(['\r', '\n']).len())
     }
 
+    fn characters_before(&self, at: usize) -> usize {
+        let block = at / BLOCK;
+        let counted = self.characters.get(block).copied().unwrap_or(0);
+        let rest = self.file.as_bytes().get(block * BLOCK..at);
+        counted + count(rest.unwrap_or_default())
+    }
+
     /// The span of bytes of the file, with the line and column of its start.
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
         let start = start.min(self.file.len());
@@ -43,8 +65,9 @@ impl<'a> Places<'a> {
             .get(line.saturating_sub(1))
             .copied()
             .unwrap_or(0);
-        let before = self.file.get(line_start..start).unwrap_or_default();
-        let column = before.trim_start_matches('\u{feff}').chars().count();
+        let mark = usize::from(line_start == 0 && start > 0 && self.file.starts_with('\u{feff}'));
+        let before = self.characters_before(start) - self.characters_before(line_start);
+        let column = before - mark.min(before);
         Span {
             start,
             end,
@@ -69,6 +92,9 @@ mod tests {
         assert_eq!(at(6), (1, 3));
         assert_eq!(at(8), (2, 1));
         assert_eq!(at(10), (3, 2));
+        let long = format!("{}\n{}x", "é".repeat(100), "ü".repeat(1000));
+        let span = Places::new(&long).span(long.len() - 1, long.len());
+        assert_eq!((span.line, span.column), (2, 1001));
         let behind = places.span(99, 5);
         assert_eq!((behind.start, behind.end, behind.line), (11, 11, 3));
     }

@@ -1,13 +1,18 @@
 //! Words: quotes, escapes and variables, with the rules of BuildKit's shell lexer.
 //!
-//! Invariant: a word from an untrusted file can neither exhaust the stack nor take more than linear time per
-//! substitution.
+//! Invariant: a word from an untrusted file cannot exhaust the stack (substitutions within substitutions stand
+//! on a stack of their own), and the time it takes is bounded: linear in its length and in the values it uses.
 //! It must not know where variables come from: the caller looks them up.
 
 use crate::pattern;
 
-/// How deep substitutions may stand in each other.
-const DEPTH_LIMIT: usize = 64;
+mod scanner;
+mod split;
+mod unicode;
+
+pub(crate) use scanner::Options;
+use scanner::Scanner;
+pub(crate) use unicode::is_name_character;
 
 /// Longest result in bytes. No program can be given a longer variable, and without a limit two dozen `ENV`
 /// that double each other would fill the memory.
@@ -41,9 +46,9 @@ pub enum WordError {
     /// A result without measure.
     #[error("the result has more than {LENGTH_LIMIT} bytes")]
     TooLong,
-    /// Substitutions within substitutions.
-    #[error("substitutions stand in each other more than {DEPTH_LIMIT} deep")]
-    Depth,
+    /// Values and patterns without measure.
+    #[error("the substitutions use values and patterns that are too large")]
+    TooMuchWork,
 }
 
 /// Whether it separates words where quotes mean nothing.
@@ -56,7 +61,8 @@ pub(crate) fn is_blank(character: char) -> bool {
 pub struct Expansion {
     /// The word.
     pub text: String,
-    /// Variables that were met and are not set, each once.
+    /// Variables that were met and are not set, each once, in the order in which they were met. A default does
+    /// not make a variable set.
     pub unset: Vec<String>,
 }
 
@@ -68,16 +74,36 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// # Errors
 /// When quotes or substitutions are malformed, or a required variable is not set.
 pub fn expand(word: &str, escape: char, lookup: Lookup<'_>) -> Result<Expansion, WordError> {
-    let mut scanner = Scanner::new(word, escape, lookup);
-    let mut out = Words::default();
-    scanner.until(None, &mut out)?;
+    let scanned = Scanner::new(word, escape, Options::default(), lookup).run()?;
     Ok(Expansion {
-        text: out.whole,
-        unset: scanner.unset,
+        text: scanned.text,
+        unset: scanned.unset,
     })
 }
 
-/// Expands variables, removes quotes, and splits at blanks that are not quoted.
+/// Expands variables in the text of a here-document: quotes are text like any other, and the escape character
+/// is the backslash whatever a directive says.
+///
+/// # Errors
+/// As [`expand`].
+pub fn expand_document(text: &str, lookup: Lookup<'_>) -> Result<Expansion, WordError> {
+    let options = Options {
+        quotes_are_text: true,
+        ..Options::default()
+    };
+    let scanned = Scanner::new(text, '\\', options, lookup).run()?;
+    Ok(Expansion {
+        text: scanned.text,
+        unset: scanned.unset,
+    })
+}
+
+/// Expands variables, removes quotes, and splits at blanks that are not quoted. Gives the words and the names
+/// that are not set.
+///
+/// A word that is nothing but empty quotes disappears. A substitution with an operand, `${v:-w}` for example,
+/// loses what stands before it in its word: BuildKit's lexer has that fault, and files may only be read as it
+/// reads them.
 ///
 /// # Errors
 /// As [`expand`].
@@ -86,14 +112,32 @@ pub fn expand_words(
     escape: char,
     lookup: Lookup<'_>,
 ) -> Result<(Vec<String>, Vec<String>), WordError> {
-    let mut scanner = Scanner::new(word, escape, lookup);
-    let mut out = Words::default();
-    scanner.until(None, &mut out)?;
-    out.end_word();
-    Ok((out.words, scanner.unset))
+    let scanned = Scanner::new(word, escape, Options::default(), lookup).run()?;
+    let words = scanned.words.into_iter().map(|word| word.text).collect();
+    Ok((words, scanned.unset))
 }
 
-/// Splits at blanks outside of quotes; quotes and escapes stay. Gives offset and text of each word.
+/// A word of a line, with its quotes and variables as written.
+pub(crate) struct RawWord {
+    /// It, quotes and escapes as the options say.
+    pub(crate) text: String,
+    /// Its first byte in the line.
+    pub(crate) start: usize,
+    /// The byte after it.
+    pub(crate) end: usize,
+}
+
+/// The words of a line in which no variable is set, and none is expanded.
+pub(crate) fn raw_words(line: &str, options: Options) -> Result<Vec<RawWord>, WordError> {
+    let options = Options {
+        keeps_unset: true,
+        ..options
+    };
+    Ok(Scanner::new(line, '\\', options, &|_| None).run()?.words)
+}
+
+/// Splits at blanks outside of quotes; quotes and escapes stay, but an escape with nothing behind it is dropped.
+/// Gives offset and text of each word.
 #[must_use]
 pub fn split_words(text: &str, escape: char) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
@@ -121,299 +165,10 @@ pub fn split_words(text: &str, escape: char) -> Vec<(usize, &str)> {
             words.extend(start.take().map(|start| (start, &text[start..at])));
         }
     }
-    words.extend(start.map(|start| (start, &text[start..])));
+    let end = text.len() - if escaped { escape.len_utf8() } else { 0 };
+    let last = start.filter(|start| *start < end);
+    words.extend(last.map(|start| (start, &text[start..end])));
     words
-}
-
-/// The result as one text and, at the same time, split into words.
-#[derive(Default)]
-struct Words {
-    whole: String,
-    words: Vec<String>,
-    word: Option<String>,
-}
-
-impl Words {
-    /// A character that never splits: quoted or escaped.
-    fn raw(&mut self, character: char) {
-        self.whole.push(character);
-        self.word.get_or_insert_default().push(character);
-    }
-
-    /// A character that splits when it is a blank.
-    fn plain(&mut self, character: char) {
-        self.whole.push(character);
-        if character.is_whitespace() {
-            self.end_word();
-        } else {
-            self.word.get_or_insert_default().push(character);
-        }
-    }
-
-    fn end_word(&mut self) {
-        self.words.extend(self.word.take());
-    }
-
-    fn check_length(&self) -> Result<(), WordError> {
-        if self.whole.len() > LENGTH_LIMIT {
-            Err(WordError::TooLong)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-struct Scanner<'a> {
-    characters: Vec<char>,
-    position: usize,
-    escape: char,
-    /// Whether escapes stay: a pattern has its own use for them.
-    keeps_escapes: bool,
-    depth: usize,
-    lookup: Lookup<'a>,
-    unset: Vec<String>,
-}
-
-impl<'a> Scanner<'a> {
-    fn new(word: &str, escape: char, lookup: Lookup<'a>) -> Self {
-        Self {
-            characters: word.chars().collect(),
-            position: 0,
-            escape,
-            keeps_escapes: false,
-            depth: 0,
-            lookup,
-            unset: Vec::new(),
-        }
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.characters.get(self.position).copied()
-    }
-
-    fn next(&mut self) -> Option<char> {
-        let character = self.peek()?;
-        self.position += 1;
-        Some(character)
-    }
-
-    fn next_if(&mut self, expected: char) -> bool {
-        let met = self.peek() == Some(expected);
-        self.position += usize::from(met);
-        met
-    }
-
-    /// Up to a character that ends it (which is consumed), or to the end of the text.
-    fn until(&mut self, stop: Option<char>, out: &mut Words) -> Result<bool, WordError> {
-        while let Some(character) = self.peek() {
-            out.check_length()?;
-            if Some(character) == stop {
-                self.position += 1;
-                return Ok(true);
-            }
-            match character {
-                '\'' => self.single_quoted(out)?,
-                '"' => self.double_quoted(out)?,
-                '$' => self.dollar()?.chars().for_each(|c| out.plain(c)),
-                _ if character == self.escape => {
-                    self.position += 1;
-                    if self.keeps_escapes {
-                        out.raw(character);
-                    }
-                    // An escape at the very end escapes nothing and is dropped.
-                    if let Some(escaped) = self.next() {
-                        out.raw(escaped);
-                    }
-                }
-                _ => {
-                    self.position += 1;
-                    out.plain(character);
-                }
-            }
-        }
-        Ok(stop.is_none())
-    }
-
-    fn single_quoted(&mut self, out: &mut Words) -> Result<(), WordError> {
-        self.position += 1;
-        loop {
-            match self.next() {
-                None => return Err(WordError::Quote('\'')),
-                Some('\'') => return Ok(()),
-                Some(character) => out.raw(character),
-            }
-        }
-    }
-
-    fn double_quoted(&mut self, out: &mut Words) -> Result<(), WordError> {
-        self.position += 1;
-        loop {
-            out.check_length()?;
-            match self.peek() {
-                None => return Err(WordError::Quote('"')),
-                Some('"') => {
-                    self.position += 1;
-                    return Ok(());
-                }
-                Some('$') => self.dollar()?.chars().for_each(|c| out.raw(c)),
-                Some(character) if character == self.escape => {
-                    self.position += 1;
-                    let next = self.peek();
-                    // Only these lose their escape inside double quotes.
-                    let escapable = |c: &char| matches!(c, '"' | '$') || *c == self.escape;
-                    let escaped = next.filter(escapable);
-                    if escaped.is_none() || self.keeps_escapes {
-                        out.raw(character);
-                    }
-                    if let Some(escaped) = escaped {
-                        self.position += 1;
-                        out.raw(escaped);
-                    }
-                }
-                Some(character) => {
-                    self.position += 1;
-                    out.raw(character);
-                }
-            }
-        }
-    }
-
-    fn dollar(&mut self) -> Result<String, WordError> {
-        self.position += 1;
-        if self.next_if('{') {
-            self.depth += 1;
-            if self.depth > DEPTH_LIMIT {
-                return Err(WordError::Depth);
-            }
-            let value = self.braced();
-            self.depth -= 1;
-            return value;
-        }
-        let name = self.name();
-        if name.is_empty() {
-            return Ok("$".to_owned());
-        }
-        Ok(self.value(&name).unwrap_or_default())
-    }
-
-    /// Letters, digits and underscores; a number or a special parameter stands alone.
-    fn name(&mut self) -> String {
-        let Some(first) = self.peek() else {
-            return String::new();
-        };
-        if "@*#?-$!".contains(first) {
-            self.position += 1;
-            return first.to_string();
-        }
-        let is_number = first.is_ascii_digit();
-        let mut name = String::new();
-        while let Some(character) = self.peek() {
-            let belongs = if is_number {
-                character.is_ascii_digit()
-            } else {
-                character.is_alphanumeric() || character == '_'
-            };
-            if !belongs {
-                break;
-            }
-            name.push(character);
-            self.position += 1;
-        }
-        name
-    }
-
-    fn value(&mut self, name: &str) -> Option<String> {
-        let value = (self.lookup)(name);
-        if value.is_none() && !self.unset.iter().any(|unset| unset == name) {
-            self.unset.push(name.to_owned());
-        }
-        value
-    }
-
-    /// What stands behind `${`.
-    fn braced(&mut self) -> Result<String, WordError> {
-        let name = self.name();
-        let wrong = |what: String| WordError::Substitution(format!("${{{name}{what}"));
-        if name.is_empty() {
-            let next = self.peek().map(String::from).unwrap_or_default();
-            return Err(wrong(next));
-        }
-        match self.next() {
-            None => Err(WordError::Brace(name)),
-            Some('}') => Ok(self.value(&name).unwrap_or_default()),
-            Some(':') => match self.next() {
-                Some(modifier @ ('-' | '+' | '?')) => self.conditional(&name, modifier, true),
-                Some(other) => Err(wrong(format!(":{other}"))),
-                None => Err(WordError::Brace(name)),
-            },
-            Some(modifier @ ('-' | '+' | '?')) => self.conditional(&name, modifier, false),
-            Some(side @ ('#' | '%')) => {
-                let longest = self.next_if(side);
-                let pattern = self.pattern('}', &name)?;
-                let value = self.value(&name).unwrap_or_default();
-                let trimmed = match side {
-                    '#' => pattern::trim_start(&value, &pattern, longest),
-                    _ => pattern::trim_end(&value, &pattern, longest),
-                };
-                trimmed.map_err(|_| WordError::Pattern(pattern))
-            }
-            Some('/') => {
-                let all = self.next_if('/');
-                let pattern = self.pattern('/', &name)?;
-                let replacement = self.pattern('}', &name)?;
-                let value = self.value(&name).unwrap_or_default();
-                pattern::replace(&value, &pattern, &replacement, all)
-                    .map_err(|_| WordError::Pattern(pattern))
-            }
-            Some(other) => Err(wrong(other.to_string())),
-        }
-    }
-
-    /// The text up to `stop`, itself expanded.
-    fn operand(&mut self, stop: char, name: &str) -> Result<String, WordError> {
-        let mut out = Words::default();
-        if self.until(Some(stop), &mut out)? {
-            Ok(out.whole)
-        } else {
-            Err(WordError::Brace(name.to_owned()))
-        }
-    }
-
-    /// As [`Self::operand`], with its escapes.
-    fn pattern(&mut self, stop: char, name: &str) -> Result<String, WordError> {
-        let outer = std::mem::replace(&mut self.keeps_escapes, true);
-        let operand = self.operand(stop, name);
-        self.keeps_escapes = outer;
-        operand
-    }
-
-    /// `-` when unset, `+` when set, `?` required; with a colon an empty value counts as unset.
-    fn conditional(
-        &mut self,
-        name: &str,
-        modifier: char,
-        colon: bool,
-    ) -> Result<String, WordError> {
-        let outer = std::mem::replace(&mut self.keeps_escapes, false);
-        let operand = self.operand('}', name);
-        self.keeps_escapes = outer;
-        let operand = operand?;
-        let value = (self.lookup)(name).filter(|value| !colon || !value.is_empty());
-        match (modifier, value) {
-            ('-', value) => Ok(value.unwrap_or(operand)),
-            ('+', value) => Ok(value.map(|_| operand).unwrap_or_default()),
-            (_, Some(value)) => Ok(value),
-            (_, None) => {
-                let message = match (operand.is_empty(), colon) {
-                    (false, _) => operand,
-                    (true, true) => "it must have a value".to_owned(),
-                    (true, false) => "it must be set".to_owned(),
-                };
-                let name = name.to_owned();
-                Err(WordError::Required { name, message })
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -491,7 +246,7 @@ mod tests {
     #[test]
     fn unset_names_are_reported_once() {
         let expansion = expand("$a $b ${a} ${c:-d}", '\\', &lookup).unwrap();
-        assert_eq!(expansion.unset, ["a", "b"]);
+        assert_eq!(expansion.unset, ["a", "b", "c"]);
     }
 
     #[test]
@@ -513,11 +268,31 @@ mod tests {
     }
 
     #[test]
-    fn substitutions_cannot_be_nested_without_end() {
-        let nested = |depth| "${none:-".repeat(depth) + &"}".repeat(depth);
-        assert!(expand(&nested(DEPTH_LIMIT), '\\', &lookup).is_ok());
-        let error = expand(&nested(50_000), '\\', &lookup);
-        assert_eq!(error, Err(WordError::Depth));
+    fn substitutions_may_stand_in_each_other_as_deep_as_they_like() {
+        let depth = 100_000;
+        let nested = "${none:-".repeat(depth) + "x" + &"}".repeat(depth);
+        assert_eq!(
+            expand(&nested, '\\', &lookup).map(|e| e.text).as_deref(),
+            Ok("x")
+        );
+        let nested = "\"${none:-".repeat(depth);
+        assert!(expand(&nested, '\\', &lookup).is_err());
+    }
+
+    #[test]
+    fn large_values_cannot_be_used_without_end() {
+        let long = |_: &str| Some("x".repeat(LENGTH_LIMIT));
+        let many = "${b:+}".repeat(1_000);
+        assert_eq!(expand(&many, '\\', &long), Err(WordError::TooMuchWork));
+    }
+
+    #[test]
+    fn quotes_in_a_document_are_text() {
+        let text = |word| expand_document(word, &lookup).unwrap().text;
+        assert_eq!(
+            text("it's \"$v\" \\$v ${empty:-'d'}"),
+            "it's \"value\" $v 'd'"
+        );
     }
 
     #[test]
