@@ -14,6 +14,7 @@ mod owner;
 mod peer;
 mod permission;
 mod records;
+mod reserve;
 mod socket;
 mod status;
 
@@ -30,6 +31,7 @@ use crate::system::memory::Reach;
 use crate::system::notification::{Notification, Notifications, Reply};
 use caller::Caller;
 use credentials::CredentialTable;
+use reserve::Reserve;
 use socket::PendingSocket;
 
 /// Answers the calls of one step's processes.
@@ -41,7 +43,20 @@ pub(crate) struct Supervisor {
     pending: Mutex<Vec<PendingSocket>>,
     has_pending: AtomicBool,
     stopped: AtomicBool,
+    reserve: Reserve,
     checks_permissions: bool,
+}
+
+/// A thread looks this often whether calls wait for an answer: looking costs a call of its own.
+const CALLS_PER_LOOK: u32 = 16;
+
+/// Which of a step's supervisor threads one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The one that always answers.
+    First,
+    /// One that helps when there is more than one can answer.
+    Reserve,
 }
 
 /// What a handler found: a reply, or the error that the call fails with.
@@ -66,6 +81,7 @@ impl Supervisor {
             pending: Mutex::default(),
             has_pending: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            reserve: Reserve::default(),
         })
     }
 
@@ -75,12 +91,30 @@ impl Supervisor {
     }
 
     /// Answers calls until [`Self::stop`] is called and the thread interrupted, or no process is left.
-    pub(crate) fn serve(&self, notifications: &Notifications) {
+    ///
+    /// The kernel wakes every thread that waits for a call, though only one can have it. So one thread waits, and
+    /// those in `reserve` join it only while calls come faster than they are answered.
+    pub(crate) fn serve(&self, notifications: &Notifications, place: Place) {
+        let mut answered: u32 = 0;
+        if place == Place::Reserve {
+            self.reserve.rest();
+        }
         while !self.stopped.load(Ordering::Acquire) {
             match notifications.receive() {
                 Some(notification) => self.answer(notifications, &notification),
-                None if notifications.is_deserted() => return,
+                None if notifications.is_deserted() => {
+                    self.reserve.dissolve();
+                    return;
+                }
                 None => {}
+            }
+            answered = answered.wrapping_add(1);
+            if answered.is_multiple_of(CALLS_PER_LOOK) {
+                match (notifications.is_pending(), place) {
+                    (true, _) => self.reserve.call_one(),
+                    (false, Place::Reserve) => self.reserve.rest(),
+                    (false, Place::First) => {}
+                }
             }
         }
     }
@@ -88,6 +122,7 @@ impl Supervisor {
     /// Lets the threads end.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        self.reserve.dissolve();
     }
 
     /// Completes the records when every process is dead.

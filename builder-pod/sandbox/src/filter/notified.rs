@@ -29,7 +29,6 @@ const ALWAYS: &[c_long] = &[
     // What files are.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
-    libc::SYS_statx,
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_fchmod,
@@ -79,6 +78,9 @@ const ALWAYS_OLD: &[c_long] = &[];
 /// O_CREAT, and the bit of O_TMPFILE that is not O_DIRECTORY.
 const CREATES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
 
+/// What a record can tell of an inode; a call that asks for nothing of it is the kernel's alone.
+const RECORDED: u32 = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_UID | libc::STATX_GID;
+
 const fn option(value: i32) -> [(u32, Test); 1] {
     [(0, Test::Is(value as u32))]
 }
@@ -97,6 +99,11 @@ const SOMETIMES: &[Rule] = &[
     when(
         libc::SYS_openat,
         &[(2, Test::HasAny(CREATES))],
+        Action::Notify,
+    ),
+    when(
+        libc::SYS_statx,
+        &[(3, Test::HasAny(RECORDED))],
         Action::Notify,
     ),
     when(libc::SYS_prctl, &SET_DUMPABLE, Action::Notify),
@@ -151,6 +158,7 @@ const SOMETIMES_OLD: &[Rule] = &[];
 /// Answered in steps that start as another user than root, who may not do everything.
 const CHECKED: &[c_long] = &[
     libc::SYS_openat,
+    libc::SYS_statx,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_unlinkat,
@@ -218,6 +226,24 @@ mod tests {
             judge(&code, libc::SYS_io_uring_setup, [0; 6]),
             Action::Fail(libc::ENOSYS)
         );
+    }
+
+    #[test]
+    fn only_a_statx_of_what_is_recorded_is_answered() {
+        let asks = |checks, mask: u32| {
+            judge(
+                &notifying(checks),
+                libc::SYS_statx,
+                [0, 0, 0, mask.into(), 0, 0],
+            )
+        };
+        assert_eq!(asks(false, libc::STATX_SIZE), Action::Allow);
+        assert_eq!(
+            asks(false, libc::STATX_SIZE | libc::STATX_UID),
+            Action::Notify
+        );
+        // Of another user it is asked whether the path can be searched.
+        assert_eq!(asks(true, libc::STATX_SIZE), Action::Notify);
     }
 
     #[test]

@@ -16,12 +16,12 @@ use super::session::{Session, SessionError, ends};
 use super::usage::Usage;
 use crate::channel::ChannelError;
 use crate::filter;
-use crate::supervisor::{Credentials, Supervisor};
+use crate::supervisor::{Credentials, Place, Supervisor};
 use crate::system::notification::{Notifications, install_notifying};
 use crate::system::process::{self, Program, Reaped, Stage, Wait};
 use crate::system::signals;
 
-/// Threads that answer a step's calls: one for each that can wait for a file system at a time.
+/// Threads that may answer a step's calls: one for each that can wait for a file system at a time.
 const SUPERVISOR_THREADS: usize = 3;
 
 /// Why a step cannot be executed, for a reason that is not the step's own.
@@ -175,10 +175,15 @@ impl Running {
         let notifications = receiver.recv().map_err(|_| StepError::Panic)?;
         let notifications = Arc::new(notifications.map_err(StepError::Filter)?);
         let threads = (0..SUPERVISOR_THREADS)
-            .map(|_| {
+            .map(|number| {
                 let (supervisor, notifications) =
                     (Arc::clone(&supervisor), Arc::clone(&notifications));
-                std::thread::Builder::new().spawn(move || supervisor.serve(&notifications))
+                let place = if number == 0 {
+                    Place::First
+                } else {
+                    Place::Reserve
+                };
+                std::thread::Builder::new().spawn(move || supervisor.serve(&notifications, place))
             })
             .collect::<Result<_, _>>()
             .map_err(StepError::Thread)?;

@@ -25,6 +25,15 @@ const KEPT_CAPABILITIES: &CStr = c"user.stagecraft.capability";
 /// Larger values are none of capabilities.
 const VALUE_LIMIT: usize = 64;
 
+/// Whether an inode has attributes of ours.
+pub(super) fn has_own(target: &Target) -> bool {
+    xattr::list(&target.path, target.follow).is_ok_and(|names| {
+        names
+            .split(|byte| *byte == 0)
+            .any(|name| name.starts_with(OWN_PREFIX))
+    })
+}
+
 /// Takes the file capabilities away, as a change of owner does.
 pub(super) fn drop_capabilities(target: &Target, inode: &Inode) {
     if !inode.is_directory() {

@@ -29,19 +29,23 @@ impl Supervisor {
                 (caller.target(here, first, flags)?, 1, 2)
             }
         };
+        let (uid, gid) = (caller.unsigned(uid), caller.unsigned(gid));
+        let who = self.who(caller);
+        let keeps_root = [uid, gid].iter().all(|id| [0, KEEP].contains(id));
+        if keeps_root && who.can(capability::CHOWN) && self.is_native(&target) {
+            return Ok(Reply::Continue);
+        }
         // What is not there is not there for the kernel either, which says why.
         let Ok(inode) = self.records.inode(&target.path, target.follow) else {
             return Ok(Reply::Continue);
         };
-        let (uid, gid) = (caller.unsigned(uid), caller.unsigned(gid));
-        let who = self.who(caller);
         check_change_of_owner(&who, &inode.seen, uid, gid)?;
         let new = with_owner(&inode, uid, gid);
+        caller.check()?;
+        attributes::drop_capabilities(&target, &inode);
         if new == inode.seen && !inode.is_recorded && (new.uid, new.gid) == (0, 0) {
             return Ok(Reply::Continue);
         }
-        caller.check()?;
-        attributes::drop_capabilities(&target, &inode);
         self.records
             .record(&target.path, target.follow, &inode, new)?;
         Ok(Reply::Value(0))
@@ -56,21 +60,36 @@ impl Supervisor {
             number::FCHMODAT2 => (caller.target(caller.int(0), second, caller.int(3))?, 2),
             _ => (caller.target(here, first, 0)?, 1),
         };
+        let who = self.who(caller);
+        let permissions = caller.unsigned(mode) & 0o7777;
+        // With these bits for its owner, the mode is real whatever kind of inode it is for.
+        let is_usable = permissions & (SET_IDS | 0o700) == 0o700;
+        if is_usable && who.can(capability::FOWNER) && self.is_native(&target) {
+            return Ok(Reply::Continue);
+        }
         let Ok(inode) = self.records.inode(&target.path, target.follow) else {
             return Ok(Reply::Continue);
         };
         if inode.is_link() {
             return Ok(Reply::Continue);
         }
-        let who = self.who(caller);
         if who.user.file != inode.seen.uid && !who.can(capability::FOWNER) {
             return Err(Errno::PERM);
         }
-        let mut permissions = caller.unsigned(mode) & 0o7777;
+        let mut permissions = permissions;
         if !who.is_in_group(inode.seen.gid) && !who.can(capability::FSETID) {
             permissions &= !libc::S_ISGID;
         }
         self.set_mode(caller, &target, &inode, permissions)
+    }
+
+    /// Whether an inode is to the build what it is to the kernel: one look in nearly all cases.
+    fn is_native(&self, target: &Target) -> bool {
+        !attributes::has_own(target)
+            && self
+                .records
+                .look_up_special(&target.path, target.follow)
+                .is_none()
     }
 
     fn set_mode(

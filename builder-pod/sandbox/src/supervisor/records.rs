@@ -121,6 +121,11 @@ impl Records {
             Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {}
             Err(_) => return None,
         }
+        self.look_up_special(path, follow)
+    }
+
+    /// What the table has of the inode at a path.
+    pub(super) fn look_up_special(&self, path: &CStr, follow: bool) -> Option<Override> {
         let specials = self.specials.read().unwrap_or_else(PoisonError::into_inner);
         if specials.entries.is_empty() {
             return None;

@@ -132,6 +132,11 @@ impl Notifications {
         entry.revents & libc::POLLIN != 0
     }
 
+    /// Whether a notification is there to receive.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.wait(0)
+    }
+
     /// Whether no process is left that could notify.
     pub(crate) fn is_deserted(&self) -> bool {
         let mut entry = libc::pollfd {

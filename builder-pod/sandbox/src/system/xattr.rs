@@ -43,10 +43,17 @@ pub(crate) fn remove(path: &CStr, follow: bool, name: &CStr) -> Result<(), Errno
     }
 }
 
-/// The names of a path's attributes, each ended by a zero byte.
+/// The names of a path's attributes, each ended by a zero byte. Nearly every inode has none, or few.
 pub(crate) fn list(path: &CStr, follow: bool) -> Result<Vec<u8>, Errno> {
+    const USUAL: usize = 512;
     const LIST_LIMIT: usize = 64 * 1024;
-    let mut names = vec![0; LIST_LIMIT];
+    match list_into(path, follow, vec![0; USUAL]) {
+        Err(Errno::RANGE) => list_into(path, follow, vec![0; LIST_LIMIT]),
+        other => other,
+    }
+}
+
+fn list_into(path: &CStr, follow: bool, mut names: Vec<u8>) -> Result<Vec<u8>, Errno> {
     let length = if follow {
         rustix::fs::listxattr(path, &mut names[..])?
     } else {
