@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use stagecraft_dockerfile::{
     Code, CopyInstruction, Diagnostic, Dockerfile, Instruction, Kind, Span, expand, nearest,
 };
-use stagecraft_image::Platform;
+use stagecraft_image::{Platform, Reference, ReferenceError};
 
 use crate::inputs::{GlobalArguments, first_place, word_error};
 
@@ -44,7 +44,7 @@ pub(crate) struct Head {
     pub(crate) base: Option<BaseName>,
     /// `--platform`.
     pub(crate) platform: Option<Platform>,
-    /// What is wrong or doubtful; of interest only if the stage is reachable.
+    /// What is wrong, and what is doubtful: that is of interest only if the stage is reachable.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
@@ -252,7 +252,8 @@ impl<'a> StageGraph<'a> {
         ))
     }
 
-    /// The stages that these need, themselves included, as far as the text says so.
+    /// The stages that these need, themselves included, as far as the text says so. What BuildKit wants of stages
+    /// that nothing needs is reported, too.
     pub(crate) fn reachable(
         &self,
         seeds: &BTreeSet<usize>,
@@ -266,11 +267,40 @@ impl<'a> StageGraph<'a> {
             }
         }
         let mut circles = BTreeSet::new();
-        for &index in &reached {
-            diagnostics.extend(self.heads[index].diagnostics.iter().cloned());
-            self.check_sources(index, &mut circles, diagnostics);
+        for (index, head) in self.heads.iter().enumerate() {
+            let is_reached = reached.contains(&index);
+            let found = head.diagnostics.iter();
+            diagnostics.extend(found.filter(|one| is_reached || one.is_error()).cloned());
+            let mut wrong = Vec::new();
+            self.check_sources(index, &mut circles, &mut wrong);
+            if !is_reached {
+                wrong.retain(|one| one.code != Code::ForwardStage);
+                self.check_names(index, &mut wrong);
+            }
+            diagnostics.extend(wrong);
         }
         reached
+    }
+
+    /// Reports malformed names of images in a stage that nothing needs; those of the others are when they are read.
+    fn check_names(&self, index: usize, diagnostics: &mut Vec<Diagnostic>) {
+        let from = &self.dockerfile.stages[index].from;
+        let mut names = Vec::new();
+        if let Some(BaseName::Image(image)) = &self.heads[index].base {
+            names.push((image.clone(), from.image.span, from.text.as_str()));
+        }
+        for (instruction, value, span) in self.literal_sources(index) {
+            if let Ok(SourceName::Image(image)) = self.source(value, index) {
+                names.push((image, span, instruction.text.as_str()));
+            }
+        }
+        for (name, span, instruction) in names {
+            if let Err(error) = name.parse::<Reference>() {
+                let mut wrong = malformed(&name, &error, span).within(instruction);
+                wrong.stage = Some(self.label(index));
+                diagnostics.push(wrong);
+            }
+        }
     }
 
     /// What the text says that a stage needs, whether it stands above or not.
@@ -397,6 +427,15 @@ impl<'a> StageGraph<'a> {
             ),
         }
     }
+}
+
+/// A text that is no image's name.
+pub(crate) fn malformed(text: &str, error: &ReferenceError, span: Span) -> Diagnostic {
+    let message = match std::error::Error::source(error) {
+        Some(source) => format!("{text:?} names no image: {error}: {source}"),
+        None => format!("{text:?} names no image: {error}"),
+    };
+    Diagnostic::error(Code::BadReference, span, message)
 }
 
 /// How a variable that `FROM` uses gets a value.

@@ -18,6 +18,7 @@ mod images;
 mod inputs;
 pub mod lint;
 mod metadata;
+mod mode;
 mod path;
 mod plan;
 mod planner;
@@ -27,6 +28,7 @@ mod values;
 
 pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
 pub use inputs::PlanInputs;
+pub use mode::{ModeChange, ModeError};
 pub use plan::{
     Base, BuildPlan, Copy, CopySource, Dependency, Edge, EdgeReason, HISTORY_COMMENT,
     HistoryTemplate, Operation, Place, Run, SkippedStage, StageIndex, StagePlan, Step,

@@ -198,7 +198,7 @@ pub enum Operation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// Program and arguments. Empty for `RUN []`: nothing is executed, the layer is empty.
+    /// Program and arguments; there is at least a program.
     pub arguments: Vec<String>,
     /// `NAME=value`, all there is (`HOME` comes from the passwd file at execution unless it is here).
     pub environment: Vec<String>,

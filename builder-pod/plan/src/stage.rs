@@ -12,10 +12,11 @@ use stagecraft_dockerfile::{
 use stagecraft_image::{ImageConfig, Platform, Reference};
 
 use crate::environment::{Environment, name_and_value};
-use crate::graph::{SourceName, StageGraph};
+use crate::graph::{SourceName, StageGraph, malformed};
 use crate::image::{ImageId, ImagePurpose, ImageRequest};
 use crate::images::Images;
 use crate::inputs::{EPOCH_NAME, GlobalArguments, PlanInputs, word_error};
+use crate::mode::ModeChange;
 use crate::path;
 use crate::plan::{
     Copy, CopySource, Dependency, Edge, EdgeReason, HistoryTemplate, Operation, Place, Run, Step,
@@ -128,12 +129,7 @@ impl<'a> Session<'a> {
         let reference: Reference = match text.parse() {
             Ok(reference) => reference,
             Err(error) => {
-                let message = match std::error::Error::source(&error) {
-                    Some(source) => format!("{text:?} names no image: {error}: {source}"),
-                    None => format!("{text:?} names no image: {error}"),
-                };
-                let mut wrong =
-                    Diagnostic::error(Code::BadReference, span, message).within(instruction);
+                let mut wrong = malformed(text, &error, span).within(instruction);
                 wrong.help = self.hint(text, purpose, reader);
                 wrong.stage = Some(stage);
                 self.diagnostics.push(wrong);
@@ -229,7 +225,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
             Kind::Add(add) => self.copy(add, true),
             Kind::Arg(declarations) => Some(self.arg(declarations)),
             Kind::Copy(copy) => self.copy(copy, false),
-            Kind::Run(run) => Some(self.run(run)),
+            Kind::Run(run) => self.run(run),
             Kind::WorkDirectory(path) => self.work_directory(path),
             kind => self.metadata(kind),
         }
@@ -349,8 +345,13 @@ impl<'s, 'a> StageReader<'s, 'a> {
         metadata(words.join(" "))
     }
 
-    fn run(&mut self, run: &RunInstruction) -> Outcome {
+    fn run(&mut self, run: &RunInstruction) -> Option<Outcome> {
         let arguments = self.command(&run.command);
+        if arguments.is_empty() {
+            let what = "RUN [] names no program";
+            self.error(Code::MissingArgument, self.instruction.span, what);
+            return None;
+        }
         let created_by = format!("RUN {} # buildkit", self.run_text(&arguments));
         let mut environment = self.state.environment.clone();
         for (name, value) in &self.session.arguments.proxies {
@@ -365,7 +366,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
             working_directory: self.state.working_directory(),
             user: self.state.config.config.user.clone(),
         });
-        (operation, HistoryTemplate::new(created_by, false))
+        Some((operation, HistoryTemplate::new(created_by, false)))
     }
 
     /// `|2 A=x B=y /bin/sh -c cmd`: the stage's arguments, then the command.
@@ -393,7 +394,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
         let sources = self.expand_all(&copy.sources);
         let destination = self.expand(&copy.destination);
         let chown = self.flag(copy, "chown");
-        let chmod = self.flag(copy, "chmod");
+        let chmod = self.mode(copy);
         let (source, sources, destination) = (source?, sources?, destination?);
         let (chown, chmod) = (chown?, chmod?);
         for (source, word) in sources.iter().zip(&copy.sources) {
@@ -439,6 +440,18 @@ impl<'s, 'a> StageReader<'s, 'a> {
         };
         let value = self.expand(&word)?;
         Some(Some(value).filter(|value| !value.is_empty()))
+    }
+
+    /// `--chmod`, expanded, if it is a mode.
+    fn mode(&mut self, copy: &CopyInstruction) -> Option<Option<String>> {
+        let mode = self.flag(copy, "chmod")?;
+        if let (Some(text), Some(flag)) = (&mode, copy.flag("chmod"))
+            && let Err(error) = ModeChange::parse(text)
+        {
+            self.error(Code::BadValue, flag.span, error.to_string());
+            return None;
+        }
+        Some(mode)
     }
 
     /// What `--from` names. A variable in it counts, unlike in BuildKit.

@@ -1,6 +1,6 @@
 //! Why files cannot be copied.
 
-use super::mode::ModeError;
+use stagecraft_plan::ModeError;
 
 /// Why files cannot be copied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,6 @@
 
 mod archive;
 mod error;
-mod mode;
 mod overlay;
 mod plan;
 mod sources;
@@ -17,10 +16,10 @@ mod users;
 
 use stagecraft_dockerfile::ignore::IgnoreFile;
 use stagecraft_layer::{FsTree, LayerId, Node, Time};
+use stagecraft_plan::ModeChange;
 
 pub use archive::plan_archive;
 pub use error::CopyError;
-pub use mode::{ModeChange, ModeError};
 pub use plan::{CopyPlan, plan_copy};
 pub use sources::{FoundSource, find_sources};
 pub use users::{USER_FILE_LIMIT, User, UserError, Users, resolve_owner, resolve_user};

@@ -12,13 +12,13 @@ use stagecraft_layer::{
     Changes, Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, TarIndex, Time, compare_paths,
     parent_of,
 };
-use stagecraft_plan::{Copy, CopySource, WorkDirectory};
+use stagecraft_plan::{Copy, CopySource, ModeChange, WorkDirectory};
 
 use super::StepError;
 use super::stage::{StageBuild, WithTail};
 use crate::context::Context;
 use crate::copy::{
-    CopyEntry, CopyPlan, CopyRequest, ModeChange, USER_FILE_LIMIT, Users, find_sources, plan_copy,
+    CopyEntry, CopyPlan, CopyRequest, USER_FILE_LIMIT, Users, find_sources, plan_copy,
     resolve_owner, resolve_user,
 };
 use crate::runners::Lease;

@@ -19,10 +19,6 @@ use crate::store::blocking;
 
 impl StageBuild<'_> {
     pub(super) async fn run(&mut self, run: &Run, vertex: &Vertex) -> Result<(), WithTail> {
-        if run.arguments.is_empty() {
-            self.prepare().await?;
-            return Ok(self.put(Vec::new()).await?);
-        }
         self.ensure_root().await?;
         let user = resolve_user(&run.user, &self.users().await?).map_err(StepError::from)?;
         let request = ExecuteRequest {
