@@ -2,6 +2,7 @@
 //!
 //! Each command is a module; this file only parses the command line.
 
+mod bench;
 mod cluster;
 mod command;
 mod demo;
@@ -46,6 +47,11 @@ enum Command {
         #[command(subcommand)]
         action: cluster::Action,
     },
+    /// What RUN costs beside the same commands without it
+    Bench {
+        #[command(subcommand)]
+        action: bench::Action,
+    },
     /// Formatting, clippy, the rules of the house and generated files
     Lint,
     /// The rules of the house alone: crate edges, forbidden APIs, file shape, dependencies, licences
@@ -74,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo::run(),
         Command::Deploy => deploy::run().map(drop),
         Command::Cluster { action } => cluster::run(&action),
+        Command::Bench { action } => bench::run(&action),
         Command::Lint => lint::lint(),
         Command::Tidy => tidy::run(),
         Command::Gen { check } => r#gen::run(r#gen::Mode::of(check)),

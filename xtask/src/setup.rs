@@ -35,6 +35,24 @@ const LOCAL: &[SystemPackage] = &[
     },
 ];
 
+const BENCHMARKS: &[SystemPackage] = &[
+    SystemPackage {
+        name: "mmdebstrap",
+        shows: "/usr/bin/mmdebstrap",
+        purpose: "the file system that is measured on",
+    },
+    SystemPackage {
+        name: "attr",
+        shows: "/usr/bin/setfattr",
+        purpose: "records the owners of its files",
+    },
+];
+
+/// Installs what the benchmarks need.
+pub(crate) fn for_benchmarks() -> anyhow::Result<()> {
+    install(BENCHMARKS)
+}
+
 /// Installs what the unit tests need.
 pub(crate) fn for_unit_tests() -> anyhow::Result<()> {
     install(UNIT)

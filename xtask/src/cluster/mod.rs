@@ -45,6 +45,11 @@ const SECURE_REGISTRY_LOGIN: (&str, &str) = ("builder", "open-sesame");
 /// The package server as pods name it: an http proxy for `apt-get`, and a Go module proxy below `/go`.
 pub(crate) const PACKAGES: &str = "http://packages.stagecraft-supplies:8080";
 
+/// The release of Debian that base images are made of, and an apt source file for the mirror that this machine uses.
+pub(crate) fn debian_sources() -> anyhow::Result<(&'static str, String)> {
+    supplies::debian_sources()
+}
+
 /// What can be done with the cluster.
 #[derive(Subcommand)]
 pub(crate) enum Action {

@@ -55,6 +55,11 @@ impl Places {
         self.cache.join("supplies")
     }
 
+    /// What benchmarks run on.
+    pub(crate) fn bench(&self) -> PathBuf {
+        self.cache.join("bench")
+    }
+
     /// The mirrored archive of a Debian package.
     pub(crate) fn debian_package(&self, name: &str) -> anyhow::Result<PathBuf> {
         let mut find = Command::new("find");

@@ -29,6 +29,11 @@ pub(crate) fn stamps(places: &Places) -> PathBuf {
     places.supplies().join(".stamps")
 }
 
+/// The release of the base images, and an apt source file for it.
+pub(crate) fn debian_sources() -> anyhow::Result<(&'static str, String)> {
+    Ok((debian::RELEASE, Mirror::of_this_machine()?.sources(false)))
+}
+
 /// Makes what is missing, outdated or was made from other sources.
 pub(crate) fn prepare(places: &Places, phases: &Phases) -> anyhow::Result<()> {
     let stamps = stamps(places);
