@@ -190,6 +190,9 @@ fn directives(places: &Places<'_>, physical: &[Physical<'_>], lines: &mut Lines)
                 .diagnostics
                 .push(Diagnostic::error(Code::Directive, span, message));
         };
+        if seen.contains(&name) && is_script {
+            continue;
+        }
         if seen.contains(&name) {
             wrong(format!("the directive {name} is there twice"));
             continue;
@@ -470,6 +473,9 @@ mod tests {
             assert_eq!(lines(ended).escape, '\\', "{ended}");
         }
         assert!(lines("#!/bin/sh\n# syntax=x\nFROM a").syntax.is_some());
+        let twice = lines("#!/bin/sh\n# syntax=x\n# syntax=y\nFROM a");
+        assert_eq!(twice.syntax.map(|one| one.value).as_deref(), Some("x"));
+        assert_eq!(twice.diagnostics, []);
     }
 
     #[test]

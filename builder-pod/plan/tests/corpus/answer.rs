@@ -167,7 +167,7 @@ fn copied(plan: &BuildPlan, copy: &Copy, step: &Step, on: &Value) -> Value {
 }
 
 /// A path of a source from its root, without `.`, `..` and doubled slashes.
-fn absolute(path: &str) -> String {
+pub(crate) fn absolute(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -190,6 +190,7 @@ fn owner(text: &str) -> String {
         (name, Err(_)) => name.to_owned(),
     };
     match text.split_once(':') {
+        Some(("", "")) => "0".to_owned(),
         Some((user, "")) => number(user),
         Some(("", group)) => format!("0:{}", number(group)),
         Some((user, group)) => format!("{}:{}", number(user), number(group)),

@@ -143,10 +143,10 @@ fn collect(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// A destination `x/.` is the directory `x/`; a working directory is the same with a slash at its end.
+/// A destination `x/.` is the directory `x/`; a working directory is the same when it is cleaned.
 fn is_same_path(path: &str, theirs: &str, ours: &str) -> bool {
     (path.ends_with(".destination") && theirs.strip_suffix('.') == Some(ours))
-        || (path.ends_with(".cwd") && theirs.strip_suffix('/') == Some(ours))
+        || (path.ends_with(".cwd") && crate::answer::absolute(theirs) == ours)
 }
 
 /// Equal, where nothing and an empty object or list are the same.

@@ -82,6 +82,31 @@ fn every_dockerfile_is_explained_as_its_golden_says() {
 }
 
 #[test]
+fn without_any_one_line_it_is_still_explained() {
+    let images = Images::read();
+    for case in Case::all() {
+        let lines: Vec<&str> = case.text.split_inclusive('\n').collect();
+        for left_out in 0..lines.len() {
+            let mut rest = lines.clone();
+            rest.remove(left_out);
+            let text = rest.concat();
+            let Outcome::Errors(found) = Outcome::of_text(&text, &case.settings, &images) else {
+                continue;
+            };
+            assert!(!found.is_empty(), "{}: {text}", case.name);
+            for one in found {
+                let is_inside = one.span.start <= one.span.end && one.span.end <= text.len();
+                assert!(
+                    is_inside && !one.message.is_empty(),
+                    "{}: {one:?}",
+                    case.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_corpus_is_as_large_as_it_claims() {
     let mut by_topic: BTreeMap<String, usize> = BTreeMap::new();
     for case in Case::all() {

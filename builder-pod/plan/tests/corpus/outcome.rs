@@ -19,11 +19,15 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     pub(crate) fn of(case: &Case, images: &Images) -> Self {
-        let (dockerfile, diagnostics) = stagecraft_dockerfile::parse(&case.text);
+        Self::of_text(&case.text, &case.settings, images)
+    }
+
+    pub(crate) fn of_text(text: &str, settings: &Settings, images: &Images) -> Self {
+        let (dockerfile, diagnostics) = stagecraft_dockerfile::parse(text);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Self::Errors(diagnostics);
         }
-        plan(&dockerfile, inputs(&case.settings), images)
+        plan(&dockerfile, inputs(settings), images)
     }
 
     /// Whether all that is wrong is that the engine does not carry it out yet.
