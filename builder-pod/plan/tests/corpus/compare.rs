@@ -21,6 +21,9 @@ pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Option<Vec<String>>
                 error["message"], error["lines"]
             )]
         }
+        // BuildKit says no place.
+        (Some(_), Outcome::Check(_)) => Vec::new(),
+        (None, Outcome::Check(rules)) => vec![format!("our check fails it: {rules:?}")],
         (None, Outcome::Errors(_)) if outcome.is_refused_only() => return None,
         (None, Outcome::Errors(found)) => {
             let errors = found.iter().filter(|one| one.is_error());
@@ -157,4 +160,18 @@ fn is_same(theirs: &Value, ours: &Value) -> bool {
         value => value.is_null(),
     };
     theirs == ours || (is_empty(theirs) && is_empty(ours))
+}
+
+/// BuildKit's warnings, sorted: the rule and the line.
+pub(crate) fn warnings(judged: &Value) -> Vec<(String, u32)> {
+    let found = judged["warnings"].as_array().into_iter().flatten();
+    let mut found: Vec<(String, u32)> = found
+        .map(|one| {
+            let line = one["line"].as_u64().unwrap();
+            let rule = one["rule"].as_str().unwrap();
+            (rule.to_owned(), u32::try_from(line).unwrap())
+        })
+        .collect();
+    found.sort();
+    found
 }

@@ -61,8 +61,8 @@ fn every_dockerfile_is_explained_as_its_golden_says() {
     for case in Case::all() {
         let outcome = Outcome::of(&case, &images);
         let (name, other) = match outcome {
-            Outcome::Plan { .. } => ("plan.txt", "errors.txt"),
-            Outcome::Errors { .. } => ("errors.txt", "plan.txt"),
+            Outcome::Plan(_) => ("plan.txt", "errors.txt"),
+            Outcome::Errors(_) | Outcome::Check(_) => ("errors.txt", "plan.txt"),
         };
         let text = outcome.text();
         if update {
@@ -71,6 +71,33 @@ fn every_dockerfile_is_explained_as_its_golden_says() {
         }
         if case.read(name).as_deref() != Some(text.as_str()) || case.read(other).is_some() {
             wrong.push(format!("{}/{name} is now\n{text}", case.name));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} cases\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_warning_of_buildkit_stands_where_it_does_in_buildkit() {
+    let images = Images::read();
+    let mut wrong = Vec::new();
+    for case in Case::all() {
+        if case.judged.get("error").is_some() || case.settings.open.is_some() {
+            continue;
+        }
+        let report = outcome::check(&case, &images).unwrap();
+        let own = report.findings.iter().filter(|one| !one.rule.is_own());
+        let mut ours: Vec<(String, u32)> = own
+            .map(|one| (one.rule.name().to_owned(), one.span.line))
+            .collect();
+        ours.sort();
+        let theirs = compare::warnings(&case.judged);
+        if ours != theirs {
+            wrong.push(format!("{}: BuildKit {theirs:?}, we {ours:?}", case.name));
         }
     }
     assert!(

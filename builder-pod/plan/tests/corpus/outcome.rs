@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
+use stagecraft_dockerfile::ignore::IgnoreFile;
+use stagecraft_dockerfile::lint::Rule;
 use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, Severity};
 use stagecraft_image::Platform;
+use stagecraft_plan::lint::{LintInputs, LintReport, Scope, lint};
 use stagecraft_plan::{BuildPlan, ImageRequest, PlanInputs, Planner, Progress};
 
 use crate::case::{Case, Settings};
@@ -15,11 +18,21 @@ pub(crate) enum Outcome {
     Plan(Box<BuildPlan>),
     /// Diagnostics with an error among them.
     Errors(Vec<Diagnostic>),
+    /// The check that the file asks for fails by these rules.
+    Check(Vec<Rule>),
 }
 
 impl Outcome {
     pub(crate) fn of(case: &Case, images: &Images) -> Self {
-        Self::of_text(&case.text, &case.settings, images)
+        let outcome = Self::of_text(&case.text, &case.settings, images);
+        if !matches!(outcome, Self::Plan(_)) {
+            return outcome;
+        }
+        match check(case, images) {
+            Err(wrong) => Self::Errors(vec![*wrong]),
+            Ok(report) if report.failing().is_empty() => outcome,
+            Ok(report) => Self::Check(report.failing()),
+        }
     }
 
     pub(crate) fn of_text(text: &str, settings: &Settings, images: &Images) -> Self {
@@ -33,7 +46,7 @@ impl Outcome {
     /// Whether all that is wrong is that the engine does not carry it out yet.
     pub(crate) fn is_refused_only(&self) -> bool {
         match self {
-            Self::Plan(_) => false,
+            Self::Plan(_) | Self::Check(_) => false,
             Self::Errors(found) => found
                 .iter()
                 .filter(|one| one.is_error())
@@ -47,8 +60,30 @@ impl Outcome {
             Self::Plan(plan) if plan.warnings.is_empty() => plan.to_string(),
             Self::Plan(plan) => format!("{plan}\nwarnings\n{}", list(&plan.warnings)),
             Self::Errors(found) => list(found),
+            Self::Check(rules) => {
+                let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
+                format!("the check fails: {}\n", names.join(", "))
+            }
         }
     }
+}
+
+/// What a build's check of a case finds.
+pub(crate) fn check(case: &Case, images: &Images) -> Result<LintReport, Box<Diagnostic>> {
+    let (dockerfile, parsed) = stagecraft_dockerfile::parse(&case.text);
+    let ignore = case
+        .read("dockerignore")
+        .map(|text| IgnoreFile::parse(&text).unwrap());
+    lint(&LintInputs {
+        text: &case.text,
+        dockerfile: &dockerfile,
+        parsed: &parsed,
+        inputs: &inputs(&case.settings),
+        scope: Scope::Needed,
+        strict: false,
+        ignore: ignore.as_ref(),
+        images: &|reference, platform| Some(images.resolve(reference, platform)?.1),
+    })
 }
 
 fn inputs(settings: &Settings) -> PlanInputs {
