@@ -140,7 +140,9 @@ impl Supervisor {
     }
 
     fn handle(&self, caller: &Caller<'_>) -> Handled {
-        if self.checks_permissions {
+        if self.checks_permissions
+            || self.credentials.has_dropped() && permission::is_checked_of_all(caller.call())
+        {
             self.check_permissions(caller)?;
         }
         match caller.call() {
@@ -160,6 +162,7 @@ impl Supervisor {
             | libc::SYS_setfsuid
             | libc::SYS_setfsgid
             | libc::SYS_setgroups => self.change_identity(caller),
+            libc::SYS_execve | libc::SYS_execveat => self.execute(caller),
             libc::SYS_capget => self.tell_capabilities(caller),
             libc::SYS_capset => self.change_capabilities(caller),
             libc::SYS_prctl => self.control_process(caller),

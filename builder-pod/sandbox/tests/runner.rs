@@ -13,6 +13,8 @@
 
 #[path = "runner/cases.rs"]
 mod cases;
+#[path = "runner/conformance.rs"]
+mod conformance;
 #[path = "runner/harness.rs"]
 mod harness;
 #[path = "runner/probe.rs"]

@@ -26,6 +26,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_setgroups,
     libc::SYS_capget,
     libc::SYS_capset,
+    libc::SYS_execve,
+    libc::SYS_execveat,
     // What files are.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
@@ -34,6 +36,9 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     number::FCHMODAT2,
+    // What files let their user do.
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
     // What makes files, besides opens.
     libc::SYS_mkdirat,
     libc::SYS_mknodat,
@@ -71,12 +76,14 @@ const ALWAYS_OLD: &[c_long] = &[
     libc::SYS_mknod,
     libc::SYS_symlink,
     libc::SYS_creat,
+    libc::SYS_access,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALWAYS_OLD: &[c_long] = &[];
 
-/// O_CREAT, and the bit of O_TMPFILE that is not O_DIRECTORY.
-const CREATES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+/// O_CREAT, the bit of O_TMPFILE that is not O_DIRECTORY, and those of opens to write.
+const CHANGES: u32 =
+    (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY) | libc::O_WRONLY | libc::O_RDWR) as u32;
 
 /// What a record can tell of an inode; a call that asks for nothing of it is the kernel's alone.
 const RECORDED: u32 = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_UID | libc::STATX_GID;
@@ -98,7 +105,7 @@ const AMBIENT: [(u32, Test); 1] = option(libc::PR_CAP_AMBIENT);
 const SOMETIMES: &[Rule] = &[
     when(
         libc::SYS_openat,
-        &[(2, Test::HasAny(CREATES))],
+        &[(2, Test::HasAny(CHANGES))],
         Action::Notify,
     ),
     when(
@@ -138,7 +145,7 @@ const SOMETIMES: &[Rule] = &[
 const SOMETIMES_OLD: &[Rule] = &[
     when(
         libc::SYS_open,
-        &[(1, Test::HasAny(CREATES))],
+        &[(1, Test::HasAny(CHANGES))],
         Action::Notify,
     ),
     when(
@@ -159,8 +166,6 @@ const SOMETIMES_OLD: &[Rule] = &[];
 const CHECKED: &[c_long] = &[
     libc::SYS_openat,
     libc::SYS_statx,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
     libc::SYS_unlinkat,
     libc::SYS_renameat,
     libc::SYS_renameat2,
@@ -168,14 +173,11 @@ const CHECKED: &[c_long] = &[
     libc::SYS_utimensat,
     libc::SYS_truncate,
     libc::SYS_chdir,
-    libc::SYS_execve,
-    libc::SYS_execveat,
 ];
 
 #[cfg(target_arch = "x86_64")]
 const CHECKED_OLD: &[c_long] = &[
     libc::SYS_open,
-    libc::SYS_access,
     libc::SYS_unlink,
     libc::SYS_rmdir,
     libc::SYS_rename,
@@ -214,12 +216,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opens_are_answered_when_they_may_create() {
+    fn opens_are_answered_when_they_may_change_something() {
         let code = notifying(false);
         let open = |flags: i32| judge(&code, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
         assert_eq!(open(libc::O_RDONLY), Action::Allow);
         assert_eq!(open(libc::O_DIRECTORY), Action::Allow);
         assert_eq!(open(libc::O_CREAT | libc::O_WRONLY), Action::Notify);
+        assert_eq!(open(libc::O_RDWR), Action::Notify);
         assert_eq!(open(libc::O_TMPFILE | libc::O_RDWR), Action::Notify);
         assert_eq!(judge(&code, libc::SYS_read, [0; 6]), Action::Allow);
         assert_eq!(

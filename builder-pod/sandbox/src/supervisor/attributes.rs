@@ -87,6 +87,9 @@ impl Supervisor {
                 }
                 let mut bytes = vec![0; size];
                 caller.memory().read(value, &mut bytes)?;
+                if !is_capability_set(&bytes) {
+                    return Err(Errno::INVAL);
+                }
                 let flags = XattrFlags::from_bits_retain(flags);
                 xattr::set(
                     &target.path,
@@ -155,6 +158,14 @@ fn action(caller: &Caller<'_>) -> Result<Action, Errno> {
         }
         _ => Action::Remove,
     })
+}
+
+/// Whether a value is a `struct vfs_cap_data` of a version that the kernel takes.
+fn is_capability_set(value: &[u8]) -> bool {
+    let version = value
+        .first_chunk()
+        .map(|head| u32::from_le_bytes(*head) >> 24);
+    matches!((version, value.len()), (Some(2), 20) | (Some(3), 24))
 }
 
 fn give_capabilities(caller: &Caller<'_>, target: &Target, value: u64, size: u64) -> Handled {

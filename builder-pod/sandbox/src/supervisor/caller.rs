@@ -105,6 +105,16 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Whether a descriptor only names a file (`O_PATH`), so that calls about its inode are refused.
+    pub(super) fn is_path_only(&self, number: i32) -> bool {
+        let path = format!("/proc/{}/fdinfo/{number}", self.thread());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        flags
+            .and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok())
+            .is_some_and(|flags| flags & libc::O_PATH != 0)
+    }
+
     /// The link in `/proc` to a directory descriptor of the caller, or to its working directory.
     fn link(&self, directory: i32) -> CString {
         let thread = self.thread();

@@ -16,6 +16,9 @@ use super::credentials::{Credentials, capability};
 use super::{Handled, Supervisor};
 use crate::system::notification::Reply;
 
+/// A program that becomes its group.
+const GROUP_PROGRAM: u32 = libc::S_ISGID | libc::S_IXGRP;
+
 /// An open, however it was asked for.
 pub(super) struct Opening {
     pub(super) directory: i32,
@@ -173,7 +176,10 @@ impl Supervisor {
         caller.check()?;
         let made = match make(caller, opening, &target, real_permissions(new.mode)) {
             Ok(made) => made,
-            // It is there, and opening it makes nothing; or it is a link, which the kernel follows.
+            Err(Errno::EXIST) if leads_nowhere(opening, &target) => {
+                make_at_end_of_link(opening, &target, real_permissions(new.mode))?
+            }
+            // It is there, and opening it makes nothing.
             Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => return Ok(Reply::Continue),
             Err(error) => return Err(error),
         };
@@ -200,6 +206,11 @@ impl Supervisor {
             new.gid = parent.gid;
             if kind == libc::S_IFDIR {
                 new.mode |= libc::S_ISGID;
+            } else if mode & GROUP_PROGRAM == GROUP_PROGRAM
+                && !who.is_in_group(parent.gid)
+                && !who.can(capability::FSETID)
+            {
+                new.mode &= !libc::S_ISGID;
             }
         }
         Some(new)
@@ -244,6 +255,27 @@ fn make(
     let base = caller.open_base(opening.directory)?;
     let path = caller.memory().read_string(opening.path)?;
     rustix::fs::openat2(&base, path.as_c_str(), flags, mode, opening.resolve)
+}
+
+/// Whether an open that may create finds a link to what is not there, and makes that.
+fn leads_nowhere(opening: &Opening, target: &Target) -> bool {
+    let refuses = OFlags::EXCL | OFlags::NOFOLLOW | OFlags::TMPFILE;
+    !opening.flags.intersects(refuses)
+        && opening.resolve.is_empty()
+        && rustix::fs::stat(target.path.as_c_str()).err() == Some(Errno::NOENT)
+}
+
+fn make_at_end_of_link(
+    opening: &Opening,
+    target: &Target,
+    permissions: u32,
+) -> Result<OwnedFd, Errno> {
+    let flags = opening.flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::open(
+        target.path.as_c_str(),
+        flags,
+        Mode::from_raw_mode(permissions),
+    )
 }
 
 /// `struct open_how` of openat2(2): flags, mode and resolve; `None` for one that the kernel refuses.

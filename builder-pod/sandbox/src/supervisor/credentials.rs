@@ -32,7 +32,9 @@ pub(super) mod capability {
 
 /// Bits of `PR_SET_SECUREBITS`.
 mod secure_bit {
+    pub(super) const NO_ROOT: u32 = 1;
     pub(super) const NO_SETUID_FIXUP: u32 = 1 << 2;
+    pub(super) const KEEP_CAPABILITIES: u32 = 1 << 4;
 }
 
 /// The caller may not do this.
@@ -174,13 +176,16 @@ pub(crate) struct Credentials {
     pub(super) keeps_capabilities: bool,
     /// `PR_SET_SECUREBITS`.
     pub(super) secure_bits: u32,
-    /// What tells the execution apart for which set-id bits were decided last.
+    /// What tells the execution apart that these credentials hold in, where the next one may change them.
     pub(super) decided_execution: u64,
+    /// Whether the next execution is of a program with set-id bits.
+    pub(super) awaits_set_ids: bool,
 }
 
 impl Credentials {
     /// A process that starts with these ids; root has the capabilities of a container's root.
-    pub(crate) fn new(uid: u32, gid: u32, groups: Vec<u32>) -> Self {
+    pub(crate) fn new(uid: u32, gid: u32, mut groups: Vec<u32>) -> Self {
+        groups.sort_unstable();
         let held = if uid == 0 { DEFAULT_CAPABILITIES } else { 0 };
         let capabilities = Capabilities {
             permitted: held,
@@ -197,6 +202,7 @@ impl Credentials {
             keeps_capabilities: false,
             secure_bits: 0,
             decided_execution: 0,
+            awaits_set_ids: false,
         }
     }
 
@@ -270,10 +276,12 @@ impl Credentials {
     }
 
     /// setgroups(2).
-    pub(super) fn set_groups(&mut self, groups: Vec<u32>) -> Result<(), NotPermitted> {
+    pub(super) fn set_groups(&mut self, mut groups: Vec<u32>) -> Result<(), NotPermitted> {
         if !self.can(capability::SETGID) {
             return Err(NotPermitted);
         }
+        // The kernel keeps them sorted, and tells them so.
+        groups.sort_unstable();
         self.groups = groups;
         Ok(())
     }
@@ -306,26 +314,44 @@ impl Credentials {
         Ok(())
     }
 
-    /// What execve(2) of a program with set-id bits makes of it.
-    pub(super) fn take_over(&mut self, user: Option<u32>, group: Option<u32>) {
+    /// What execve(2) makes of it; a program with set-id bits gives it other effective ids.
+    pub(super) fn execute(&mut self, user: Option<u32>, group: Option<u32>) {
         if let Some(id) = user {
             self.user.effective = id;
-            self.user.saved = id;
-            self.user.file = id;
-            let held = if id == 0 {
-                self.capabilities.bounding
-            } else {
-                0
-            };
-            self.capabilities.permitted = held;
-            self.capabilities.effective = held;
-            self.capabilities.ambient = 0;
         }
         if let Some(id) = group {
             self.group.effective = id;
-            self.group.saved = id;
-            self.group.file = id;
         }
+        for ids in [&mut self.user, &mut self.group] {
+            ids.saved = ids.effective;
+            ids.file = ids.effective;
+        }
+        let sets = &mut self.capabilities;
+        if user.is_some() || group.is_some() {
+            sets.ambient = 0;
+        }
+        let (real, effective) = (self.user.real == 0, self.user.effective == 0);
+        if self.secure_bits & secure_bit::NO_ROOT == 0 && (real || effective) {
+            sets.permitted = sets.inheritable | sets.bounding;
+            sets.effective = if effective {
+                sets.permitted
+            } else {
+                sets.ambient
+            };
+        } else {
+            sets.permitted = sets.ambient;
+            sets.effective = sets.ambient;
+        }
+        self.keeps_capabilities = false;
+        self.secure_bits &= !secure_bit::KEEP_CAPABILITIES;
+        self.awaits_set_ids = false;
+    }
+
+    /// Whether executing a program without set-id bits changes it.
+    pub(super) fn is_changed_by_execution(&self) -> bool {
+        let mut then = self.clone();
+        then.execute(None, None);
+        then != *self
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use stagecraft_protocol::ownership::Override;
 
 use super::caller::Caller;
 use super::credentials::{Change, Credentials, Kind, capability};
@@ -31,22 +32,29 @@ impl Supervisor {
     /// Who a caller is.
     pub(super) fn who(&self, caller: &Caller<'_>) -> Arc<Credentials> {
         let who = self.credentials.of(caller.thread());
-        if who.user.effective == 0 {
+        let is_settled = !who.awaits_set_ids && !who.is_changed_by_execution();
+        if is_settled && who.user.effective == 0 {
             return who;
         }
-        self.take_over(caller, &who).unwrap_or(who)
+        self.settle_execution(caller, &who, is_settled)
+            .unwrap_or(who)
     }
 
-    /// No call tells of an execution either: at the first answered call of a process that is not root, it is
-    /// looked at whether its program has set-id bits that were not seen yet.
-    fn take_over(&self, caller: &Caller<'_>, who: &Credentials) -> Option<Arc<Credentials>> {
+    /// No call tells that an execution succeeded: at the next call of a process that one may change, it is looked
+    /// at whether there was one. A process that is not root may have executed a program with set-id bits.
+    fn settle_execution(
+        &self,
+        caller: &Caller<'_>,
+        who: &Credentials,
+        is_settled: bool,
+    ) -> Option<Arc<Credentials>> {
         let thread = caller.thread();
         let program = CString::new(format!("/proc/{thread}/exe")).ok()?;
-        let seen = self.records.look_up(&program, true)?;
-        let executes_as_group = seen.mode & libc::S_IXGRP != 0;
-        let user = (seen.mode & libc::S_ISUID != 0).then_some(seen.uid);
-        let group = (seen.mode & libc::S_ISGID != 0 && executes_as_group).then_some(seen.gid);
-        if user.is_none() && group.is_none() {
+        let (user, group) = self
+            .records
+            .look_up(&program, true)
+            .map_or((None, None), |seen| set_ids(&seen));
+        if is_settled && user.is_none() && group.is_none() {
             return None;
         }
         let execution = execution(thread)?;
@@ -54,10 +62,34 @@ impl Supervisor {
             return None;
         }
         let mut new = who.clone();
-        new.take_over(user, group);
+        new.execute(user, group);
         new.decided_execution = execution;
         self.credentials.set(thread, new.clone()).ok()?;
         Some(Arc::new(new))
+    }
+
+    /// execve(2): the kernel does it. Root's calls are not looked at for set-id bits of its program but after this
+    /// said so: nearly every program has none.
+    pub(super) fn execute(&self, caller: &Caller<'_>) -> Handled {
+        let who = self.who(caller);
+        if who.user.effective != 0 {
+            return Ok(Reply::Continue);
+        }
+        let [first, second, ..] = caller.arguments();
+        let target = match caller.call() {
+            libc::SYS_execveat => caller.target(caller.int(0), second, caller.int(4))?,
+            _ => caller.target(libc::AT_FDCWD, first, 0)?,
+        };
+        let seen = self.records.look_up(&target.path, target.follow);
+        let ids = seen.map_or((None, None), |seen| set_ids(&seen));
+        let mut new = Credentials::clone(&who);
+        new.awaits_set_ids = ids != (None, None);
+        if new.awaits_set_ids != who.awaits_set_ids {
+            new.decided_execution = execution(caller.thread()).unwrap_or(0);
+            caller.check()?;
+            self.credentials.set(caller.thread(), new)?;
+        }
+        Ok(Reply::Continue)
     }
 
     pub(super) fn tell_identity(&self, caller: &Caller<'_>) -> Handled {
@@ -116,7 +148,11 @@ impl Supervisor {
     }
 
     fn become_who(&self, caller: &Caller<'_>, old: &Credentials, new: Credentials) -> Handled {
+        let mut new = new;
         if *old != new {
+            if new.is_changed_by_execution() {
+                new.decided_execution = execution(caller.thread()).unwrap_or(0);
+            }
             caller.check()?;
             self.credentials.set(caller.thread(), new)?;
         }
@@ -317,6 +353,15 @@ fn read_groups(caller: &Caller<'_>) -> Result<Vec<u32>, Errno> {
         .chunks_exact(4)
         .map(|chunk| chunk.try_into().map_or(0, u32::from_ne_bytes));
     Ok(numbers.collect())
+}
+
+/// The ids that executing a program gives.
+fn set_ids(seen: &Override) -> (Option<u32>, Option<u32>) {
+    let executes_as_group = seen.mode & libc::S_IXGRP != 0;
+    (
+        (seen.mode & libc::S_ISUID != 0).then_some(seen.uid),
+        (seen.mode & libc::S_ISGID != 0 && executes_as_group).then_some(seen.gid),
+    )
 }
 
 /// What tells one execution of a process from the next: where its stack starts, which is random. It stays the

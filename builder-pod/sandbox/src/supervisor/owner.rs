@@ -11,12 +11,17 @@ use super::{Handled, Supervisor};
 use crate::filter::number;
 use crate::system::notification::Reply;
 
+/// What fchownat(2) and fchmodat2(2) take.
+const FLAGS: i32 = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW;
 const SET_IDS: u32 = libc::S_ISUID | libc::S_ISGID;
 
 impl Supervisor {
     pub(super) fn change_owner(&self, caller: &Caller<'_>) -> Handled {
         let here = libc::AT_FDCWD;
         let [first, second, ..] = caller.arguments();
+        if caller.call() == libc::SYS_fchownat && caller.int(4) & !FLAGS != 0 {
+            return Err(Errno::INVAL);
+        }
         let (target, uid, gid) = match caller.call() {
             libc::SYS_fchown => (caller.descriptor(caller.int(0)), 1, 2),
             libc::SYS_fchownat => (caller.target(caller.int(0), second, caller.int(4))?, 2, 3),
@@ -40,6 +45,9 @@ impl Supervisor {
             return Ok(Reply::Continue);
         };
         check_change_of_owner(&who, &inode.seen, uid, gid)?;
+        if caller.call() == libc::SYS_fchown && caller.is_path_only(caller.int(0)) {
+            return Ok(Reply::Continue);
+        }
         let new = with_owner(&inode, uid, gid);
         caller.check()?;
         attributes::drop_capabilities(&target, &inode);
@@ -54,6 +62,9 @@ impl Supervisor {
     pub(super) fn change_mode(&self, caller: &Caller<'_>) -> Handled {
         let here = libc::AT_FDCWD;
         let [first, second, ..] = caller.arguments();
+        if caller.call() == number::FCHMODAT2 && caller.int(3) & !FLAGS != 0 {
+            return Err(Errno::INVAL);
+        }
         let (target, mode) = match caller.call() {
             libc::SYS_fchmod => (caller.descriptor(caller.int(0)), 1),
             libc::SYS_fchmodat => (caller.target(caller.int(0), second, 0)?, 2),
@@ -101,7 +112,8 @@ impl Supervisor {
     ) -> Handled {
         let mode = inode.seen.mode & libc::S_IFMT | permissions;
         let is_native = permissions & SET_IDS == 0 && real_permissions(mode) == permissions & 0o777;
-        if !inode.is_recorded && is_native {
+        let is_refused = caller.call() == libc::SYS_fchmod && caller.is_path_only(caller.int(0));
+        if is_refused || !inode.is_recorded && is_native {
             return Ok(Reply::Continue);
         }
         caller.check()?;

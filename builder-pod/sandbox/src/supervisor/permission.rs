@@ -1,5 +1,8 @@
-//! What a user may do with files that are not its own, in steps that start as another user than root.
+//! What a user may do with files that are not its own.
 //!
+//! In a step that starts as another user than root, all of it is tested. In one that starts as root, where opens to
+//! read are not answered because there are so many, processes that became another user are kept from making names,
+//! from writing, and from being told that they may.
 //! Underneath, every file is root's and the process is root, so the kernel permits all: the modes and owners that
 //! the build sees are tested here, as path_resolution(7) has it.
 //! What a link leads through is not tested, only where it leads to.
@@ -32,6 +35,38 @@ enum Wish {
     Leave(Target),
     /// New times: its owner's right, or that of who may write when they are the present.
     Touch(Target, bool),
+}
+
+/// Whether a call is tested too of a process that became another user in a step that started as root.
+pub(super) fn is_checked_of_all(call: libc::c_long) -> bool {
+    match call {
+        libc::SYS_openat
+        | libc::SYS_openat2
+        | libc::SYS_mkdirat
+        | libc::SYS_mknodat
+        | libc::SYS_symlinkat
+        | libc::SYS_faccessat
+        | libc::SYS_faccessat2 => true,
+        _ => is_checked_of_all_old(call),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const fn is_checked_of_all_old(call: libc::c_long) -> bool {
+    matches!(
+        call,
+        libc::SYS_open
+            | libc::SYS_creat
+            | libc::SYS_mkdir
+            | libc::SYS_mknod
+            | libc::SYS_symlink
+            | libc::SYS_access
+    )
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn is_checked_of_all_old(_: libc::c_long) -> bool {
+    false
 }
 
 impl Supervisor {

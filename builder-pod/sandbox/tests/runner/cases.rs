@@ -8,6 +8,7 @@ use stagecraft_protocol::ownership::{Override, XATTR_NAME};
 use stagecraft_protocol::runner::{Ending, EngineMessage, RunnerMessage};
 use stagecraft_sandbox::ChannelError;
 
+use crate::conformance::calls_come_out_as_for_a_real_root;
 use crate::harness::{Case, Sandbox, request};
 
 macro_rules! cases {
@@ -32,6 +33,7 @@ cases![
     a_user_makes_files_of_its_own_and_changes_no_others,
     a_user_is_kept_out_of_what_is_closed_to_it,
     a_set_id_program_becomes_its_owner,
+    calls_come_out_as_for_a_real_root,
     our_attributes_are_not_there_and_capabilities_are,
     unnamed_files_and_sockets_belong_to_who_made_them,
     the_runner_is_out_of_reach,
@@ -245,6 +247,7 @@ fn a_record_is_gone_when_a_file_is_ordinary_again() {
 
 fn identities_change_by_the_rules_and_follow_fork() {
     let sandbox = Sandbox::start();
+    sandbox.shell("chmod 1777 /");
     sandbox.probe("identity");
     assert_eq!(sandbox.shell("stat -c %u:%g /made-by-10"), "10:20\n");
     sandbox.probe("threads");
@@ -345,6 +348,7 @@ fn our_attributes_are_not_there_and_capabilities_are() {
 
 fn unnamed_files_and_sockets_belong_to_who_made_them() {
     let sandbox = Sandbox::start();
+    sandbox.shell("chmod 1777 /");
     sandbox.probe("unnamed");
     sandbox.probe("socket");
     sandbox.probe("peer");

@@ -1,11 +1,12 @@
 //! All credentials of a step, each under the number that its processes carry.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-use super::Credentials;
+use super::{Credentials, capability};
 use crate::system::limits::{self, Limits};
 
 /// The soft limit of the first credentials, in microseconds: far beyond what a real-time process would set.
@@ -15,6 +16,7 @@ const FIRST_LIMIT: u64 = 0x5354_4147_0000_0000;
 #[derive(Debug)]
 pub(in crate::supervisor) struct CredentialTable {
     first_limit: u64,
+    has_dropped: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -47,6 +49,7 @@ impl CredentialTable {
         let numbers = HashMap::from([(Arc::clone(&first), 0)]);
         Self {
             first_limit,
+            has_dropped: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 entries: vec![first],
                 numbers,
@@ -69,7 +72,15 @@ impl CredentialTable {
         Arc::clone(entry.unwrap_or(&inner.entries[0]))
     }
 
+    /// Whether any process became one whom modes keep out of files.
+    pub(in crate::supervisor) fn has_dropped(&self) -> bool {
+        self.has_dropped.load(Ordering::Acquire)
+    }
+
     fn limit_of(&self, credentials: Credentials) -> u64 {
+        if !credentials.can(capability::DAC_OVERRIDE) {
+            self.has_dropped.store(true, Ordering::Release);
+        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { entries, numbers } = &mut *inner;
         let next = entries.len() as u64;

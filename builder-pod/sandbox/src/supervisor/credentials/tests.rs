@@ -110,7 +110,7 @@ fn capabilities_can_be_kept_over_a_change_of_user() {
 #[test]
 fn a_set_id_program_takes_over_the_effective_ids() {
     let mut who = Credentials::new(5, 5, vec![5]);
-    who.take_over(Some(0), None);
+    who.execute(Some(0), None);
     assert_eq!(
         (who.user.real, who.user.effective, who.group.effective),
         (5, 0, 5)
@@ -118,4 +118,28 @@ fn a_set_id_program_takes_over_the_effective_ids() {
     assert!(who.can(capability::SETUID));
     who.change(Kind::User, Change::Three([5; 3])).unwrap();
     assert_eq!(who.capabilities.permitted, 0);
+}
+
+#[test]
+fn an_execution_settles_what_was_provisional() {
+    let mut who = root();
+    who.change(Kind::User, Change::Three([KEEP, 7, KEEP]))
+        .unwrap();
+    assert!(who.is_changed_by_execution(), "the saved id follows");
+    who.execute(None, None);
+    assert_eq!((who.user.real, who.user.saved), (0, 7));
+    assert_eq!(who.capabilities.effective, 0);
+    assert_eq!(who.capabilities.permitted, DEFAULT_CAPABILITIES);
+    // What was kept over a change of user is not kept over an execution.
+    let mut who = root();
+    who.keeps_capabilities = true;
+    who.change(Kind::User, Change::Three([5; 3])).unwrap();
+    who.execute(None, None);
+    assert_eq!(
+        (who.capabilities.permitted, who.keeps_capabilities),
+        (0, false)
+    );
+    for settled in [root(), Credentials::new(5, 5, vec![])] {
+        assert!(!settled.is_changed_by_execution());
+    }
 }
