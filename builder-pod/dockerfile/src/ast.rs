@@ -164,6 +164,8 @@ pub struct RunInstruction {
     pub options: RunOptions,
     /// What it runs.
     pub command: Command,
+    /// Whether that is nothing but the word of a here-document: then its content is what runs.
+    pub is_document: bool,
 }
 
 /// `COPY` or `ADD`.
@@ -173,8 +175,10 @@ pub struct CopyInstruction {
     pub flags: Vec<Flag>,
     /// What they say.
     pub options: CopyOptions,
-    /// The sources, not expanded.
+    /// The sources but for here-documents, not expanded.
     pub sources: Vec<Spanned<String>>,
+    /// The sources that are here-documents, in order.
+    pub documents: Vec<Heredoc>,
     /// The destination, not expanded.
     pub destination: Spanned<String>,
 }
@@ -223,6 +227,8 @@ pub struct Heredoc {
     pub name: String,
     /// Its content, leading tabs removed where it says so.
     pub content: String,
+    /// Its content with every tab.
+    pub written: String,
     /// Whether variables in it are expanded.
     pub expand: bool,
     /// Place of its word.

@@ -46,12 +46,17 @@ pub(crate) fn words(line: &str) -> Result<Vec<HeredocWord>, WordError> {
 
 /// Whether a word alone announces a here-document.
 pub(crate) fn is_word(word: &str) -> bool {
+    name(word).is_some()
+}
+
+/// The name of the here-document that a word alone announces.
+pub(crate) fn name(word: &str) -> Option<String> {
     let word = RawWord {
         text: word.to_owned(),
         start: 0,
         end: word.len(),
     };
-    announced(&word).is_ok_and(|found| found.is_some())
+    Some(announced(&word).ok()??.name)
 }
 
 fn announced(word: &RawWord) -> Result<Option<HeredocWord>, WordError> {

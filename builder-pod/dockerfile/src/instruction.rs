@@ -4,7 +4,8 @@
 //! It must not know stages, nor values of variables.
 
 use crate::ast::{
-    ArgDeclaration, Command, CopyInstruction, Flag, Kind, RunInstruction, Span, Spanned, Trigger,
+    ArgDeclaration, Command, CopyInstruction, Flag, Heredoc, Kind, RunInstruction, Span, Spanned,
+    Trigger,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::flags::{self, Form};
@@ -97,6 +98,8 @@ pub(crate) struct Source<'a> {
     pub(crate) escape: char,
     /// Where the instruction starts in the joined text: not 0 behind an `ONBUILD`.
     start: usize,
+    /// Where everything of it stands, for a text that is in no file.
+    whole_place: Option<Span>,
 }
 
 impl<'a> Source<'a> {
@@ -106,6 +109,15 @@ impl<'a> Source<'a> {
             places,
             escape,
             start: 0,
+            whole_place: None,
+        }
+    }
+
+    /// The same, every place of it being this one.
+    pub(crate) fn at(self, place: Span) -> Self {
+        Self {
+            whole_place: Some(place),
+            ..self
         }
     }
 
@@ -114,8 +126,10 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn place(&self, start: usize, end: usize) -> Span {
-        self.logical
-            .place(self.start + start, self.start + end, self.places)
+        self.whole_place.unwrap_or_else(|| {
+            self.logical
+                .place(self.start + start, self.start + end, self.places)
+        })
     }
 
     /// The place of the whole instruction.
@@ -238,8 +252,16 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
                 let place = |part: &str, from| taken.part(source, flag, part, from);
                 MountFlag::parse(flag, place, diagnostics)
             });
+            let command = command(source, start, diagnostics)?;
+            let is_document = match &command {
+                Command::Shell(text) => {
+                    !source.logical.heredocs.is_empty() && heredoc::is_word(text)
+                }
+                Command::Exec(_) => false,
+            };
             Kind::Run(RunInstruction {
-                command: command(source, start, diagnostics)?,
+                command,
+                is_document,
                 options,
                 flags,
             })
@@ -394,12 +416,36 @@ fn copy(
         diagnostics.push(Diagnostic::error(Code::Heredoc, destination.span, what));
         return None;
     }
-    Some(CopyInstruction {
+    let mut copy = CopyInstruction {
         options: CopyOptions::new(&flags),
         flags,
-        sources,
+        sources: Vec::new(),
+        documents: Vec::new(),
         destination,
-    })
+    };
+    for word in sources {
+        match heredoc::name(&word.value) {
+            Some(name) => copy.documents.push(document(source, name, &word)),
+            None => copy.sources.push(word),
+        }
+    }
+    Some(copy)
+}
+
+/// The here-document of a name: of several the last one, and an empty one where a JSON array names it.
+fn document(source: &Source<'_>, name: String, word: &Spanned<String>) -> Heredoc {
+    let known = source.logical.heredocs.iter();
+    let found = known.rev().find(|heredoc| heredoc.name == name).cloned();
+    Heredoc {
+        span: word.span,
+        ..found.unwrap_or_else(|| Heredoc {
+            name,
+            content: String::new(),
+            written: String::new(),
+            expand: false,
+            span: word.span,
+        })
+    }
 }
 
 fn declarations(

@@ -29,6 +29,7 @@ mod suggest;
 pub mod support;
 mod syntax;
 pub mod tree;
+mod trigger;
 mod words;
 
 pub use ast::{
@@ -41,4 +42,5 @@ pub use options::{CopyOptions, Device, Network, RunOptions, Security};
 pub use parse::parse;
 pub use render::render;
 pub use suggest::nearest;
+pub use trigger::parse_trigger;
 pub use words::{Expansion, Lookup, WordError, expand, expand_document, expand_words, split_words};

@@ -380,6 +380,7 @@ fn heredocs(
         logical.heredocs.push(Heredoc {
             name: word.name.clone(),
             content: content(places.file(), &body, word.strips_tabs),
+            written: content(places.file(), &body, false),
             expand: !word.quoted,
             span,
         });

@@ -4,6 +4,7 @@
 
 use crate::ast::{CopyInstruction, Instruction, Kind, RunInstruction, Span};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::git_reference::GitReference;
 use crate::options::{Network, Security};
 
 /// What of an instruction is not supported yet.
@@ -14,19 +15,27 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
         let message = format!("{what} is not supported yet");
         found.push(Diagnostic::error(Code::NotSupported, span, message).within(&instruction.text));
     };
-    for heredoc in &instruction.heredocs {
-        refuse("a here-document", heredoc.span);
-    }
     match &instruction.kind {
-        Kind::Run(run) => run_flags(run, &mut refuse),
+        Kind::Run(run) => {
+            run_flags(run, &mut refuse);
+            let script = instruction.heredocs.first();
+            if let Some(script) = script.filter(|_| run.is_document)
+                && script.content.starts_with("#!")
+            {
+                refuse("a here-document of RUN that begins with #!", script.span);
+            }
+        }
         Kind::Copy(copy) => copy_flags(copy, "COPY", &mut refuse),
         Kind::Add(add) => {
             copy_flags(add, "ADD", &mut refuse);
-            for source in add.sources.iter().filter(|source| is_remote(&source.value)) {
+            for source in add
+                .sources
+                .iter()
+                .filter(|source| is_fetched(&source.value))
+            {
                 refuse("ADD of a URL or git repository", source.span);
             }
         }
-        Kind::OnBuild(trigger) => refuse("ONBUILD", trigger.text.span),
         _ => {}
     }
     found
@@ -49,6 +58,9 @@ fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span)) {
 
 fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&str, Span)) {
     let options = &copy.options;
+    for document in &copy.documents {
+        refuse(&format!("a here-document of {keyword}"), document.span);
+    }
     for flag in &copy.flags {
         let is_done = match flag.name.as_str() {
             "from" | "chown" | "chmod" => true,
@@ -64,7 +76,10 @@ fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&st
 }
 
 /// Whether a source of ADD is fetched rather than copied.
-fn is_remote(source: &str) -> bool {
-    let scheme = ["http://", "https://", "git://", "ssh://", "git@"];
-    scheme.iter().any(|prefix| source.starts_with(prefix))
+#[must_use]
+pub fn is_fetched(source: &str) -> bool {
+    let is_git = |git: GitReference| !git.is_like_a_path;
+    source.starts_with("http://")
+        || source.starts_with("https://")
+        || GitReference::parse(source).is_ok_and(|git| git.is_some_and(is_git))
 }

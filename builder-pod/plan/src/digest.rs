@@ -8,7 +8,8 @@ use serde::Serialize;
 use stagecraft_image::{Digest, ImageConfig, Platform};
 
 use crate::image::ImageId;
-use crate::plan::{Base, BuildPlan, CopySource, Dependency, Operation, StageIndex};
+use crate::operation::{CopySource, Mount, Operation};
+use crate::plan::{Base, BuildPlan, Dependency, StageIndex};
 
 /// Version of the canonical form.
 const SCHEMA: u32 = 1;
@@ -32,7 +33,7 @@ struct CanonicalStage<'a> {
 
 #[derive(Serialize)]
 struct CanonicalStep<'a> {
-    created_by: &'a str,
+    created_by: Option<&'a str>,
     empty_layer: bool,
     operation: Operation,
 }
@@ -78,14 +79,24 @@ impl<'a> Positions<'a> {
         }
     }
 
+    fn source(&self, from: CopySource) -> CopySource {
+        match from {
+            CopySource::Context | CopySource::Empty => from,
+            CopySource::Image(id) => CopySource::Image(self.image(id)),
+            CopySource::Stage(index) => CopySource::Stage(self.stage(index)),
+        }
+    }
+
     fn operation(&self, operation: &Operation) -> Operation {
         let mut operation = operation.clone();
-        if let Operation::Copy(copy) = &mut operation {
-            copy.from = match copy.from {
-                CopySource::Context => CopySource::Context,
-                CopySource::Image(id) => CopySource::Image(self.image(id)),
-                CopySource::Stage(index) => CopySource::Stage(self.stage(index)),
-            };
+        match &mut operation {
+            Operation::Copy(copy) => copy.from = self.source(copy.from),
+            Operation::Run(run) => {
+                for from in run.mounts.iter_mut().filter_map(Mount::source_mut) {
+                    *from = self.source(*from);
+                }
+            }
+            Operation::WorkDirectory(_) | Operation::Metadata => {}
         }
         operation
     }
@@ -101,8 +112,8 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
             .steps
             .iter()
             .map(|step| CanonicalStep {
-                created_by: &step.history.created_by,
-                empty_layer: step.history.empty_layer,
+                created_by: step.history.as_ref().map(|entry| entry.created_by.as_str()),
+                empty_layer: step.history.as_ref().is_none_or(|entry| entry.empty_layer),
                 operation: positions.operation(&step.operation),
             })
             .collect(),

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use stagecraft_dockerfile::{
-    Code, CopyInstruction, Diagnostic, Dockerfile, Instruction, Kind, Span, expand, nearest,
+    Code, Diagnostic, Dockerfile, Instruction, Kind, MountFlag, Span, expand, nearest,
+    parse_trigger,
 };
 use stagecraft_image::{Platform, Reference, ReferenceError};
 
@@ -44,8 +45,22 @@ pub(crate) struct Head {
     pub(crate) base: Option<BaseName>,
     /// `--platform`.
     pub(crate) platform: Option<Platform>,
-    /// What is wrong, and what is doubtful: that is of interest only if the stage is reachable.
+    /// What is wrong or doubtful with its `FROM`. Errors count even where nothing needs the stage, as in BuildKit.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// `ONBUILD` instructions of what it begins with, as far as that is known: they come before its own.
+    triggers: Vec<Instruction>,
+    /// What is wrong with them; of interest only if the stage is reachable.
+    trigger_diagnostics: Vec<Diagnostic>,
+}
+
+/// A `--from` or mount's `from` that has no variable.
+pub(crate) struct LiteralSource<'g> {
+    /// The instruction that it stands in.
+    pub(crate) instruction: &'g Instruction,
+    /// The name.
+    pub(crate) value: &'g str,
+    /// Its place.
+    pub(crate) span: Span,
 }
 
 /// The stages of a Dockerfile and what they need.
@@ -66,7 +81,42 @@ impl<'a> StageGraph<'a> {
             let head = graph.head(index, arguments);
             graph.heads.push(head);
         }
+        for index in 0..graph.heads.len() {
+            if let Some(BaseName::Stage(base)) = graph.heads[index].base {
+                let instructions = &dockerfile.stages[base].instructions;
+                let triggers: Vec<String> = instructions
+                    .iter()
+                    .filter_map(Instruction::trigger)
+                    .collect();
+                graph.set_triggers(index, &triggers);
+            }
+        }
         graph
+    }
+
+    /// Says which triggers come before a stage's own instructions.
+    pub(crate) fn set_triggers(&mut self, index: usize, texts: &[String]) {
+        let from = &self.dockerfile.stages[index].from;
+        let label = self.label(index);
+        let head = &mut self.heads[index];
+        for text in texts {
+            match parse_trigger(text, from.span) {
+                Ok(instruction) => head.triggers.push(instruction),
+                Err(mut problems) => {
+                    for problem in &mut problems {
+                        problem.stage = Some(label.clone());
+                        problem.instruction = Some(from.text.clone());
+                    }
+                    head.trigger_diagnostics.extend(problems);
+                }
+            }
+        }
+    }
+
+    /// The instructions of a stage: those that its base triggers, then its own.
+    pub(crate) fn instructions(&self, index: usize) -> impl Iterator<Item = &Instruction> {
+        let own = &self.dockerfile.stages[index].instructions;
+        self.heads[index].triggers.iter().chain(own)
     }
 
     fn head(&self, index: usize, arguments: &GlobalArguments) -> Head {
@@ -127,6 +177,8 @@ impl<'a> StageGraph<'a> {
             base,
             platform,
             diagnostics,
+            triggers: Vec::new(),
+            trigger_diagnostics: Vec::new(),
         }
     }
 
@@ -189,7 +241,7 @@ impl<'a> StageGraph<'a> {
                 let message = "--from names neither a stage nor an image".to_owned();
                 return Err(bad(Code::BadReference, message, None));
             }
-            "scratch" if self.last(value).is_none() => {
+            nothing if self.is_nothing(nothing) => {
                 let message = "scratch has no files: nothing can be copied from it".to_owned();
                 return Err(bad(Code::BadReference, message, None));
             }
@@ -232,6 +284,11 @@ impl<'a> StageGraph<'a> {
         Err(bad(Code::ForwardStage, message, Some(help.to_owned())))
     }
 
+    /// Whether a `from` names nothing at all: `scratch`, unless a stage is called that.
+    pub(crate) fn is_nothing(&self, name: &str) -> bool {
+        name == "scratch" && self.last(name).is_none()
+    }
+
     /// The stage that an image's name was probably meant to be.
     pub(crate) fn source_hint(&self, value: &str, reader: usize) -> Option<String> {
         let names = self.heads[..reader]
@@ -252,8 +309,7 @@ impl<'a> StageGraph<'a> {
         ))
     }
 
-    /// The stages that these need, themselves included, as far as the text says so. What BuildKit wants of stages
-    /// that nothing needs is reported, too.
+    /// The stages that these need, themselves included, as far as the text says so.
     pub(crate) fn reachable(
         &self,
         seeds: &BTreeSet<usize>,
@@ -268,39 +324,49 @@ impl<'a> StageGraph<'a> {
         }
         let mut circles = BTreeSet::new();
         for (index, head) in self.heads.iter().enumerate() {
-            let is_reached = reached.contains(&index);
-            let found = head.diagnostics.iter();
-            diagnostics.extend(found.filter(|one| is_reached || one.is_error()).cloned());
-            let mut wrong = Vec::new();
-            self.check_sources(index, &mut circles, &mut wrong);
-            if !is_reached {
-                wrong.retain(|one| one.code != Code::ForwardStage);
-                self.check_names(index, &mut wrong);
+            if reached.contains(&index) {
+                diagnostics.extend(head.diagnostics.iter().cloned());
+                diagnostics.extend(head.trigger_diagnostics.iter().cloned());
+                self.check_sources(index, &mut circles, diagnostics);
+            } else {
+                self.check_unneeded(index, &mut circles, diagnostics);
             }
-            diagnostics.extend(wrong);
         }
         reached
     }
 
-    /// Reports malformed names of images in a stage that nothing needs; those of the others are when they are read.
-    fn check_names(&self, index: usize, diagnostics: &mut Vec<Diagnostic>) {
+    /// What BuildKit refuses even in a stage that nothing needs: a wrong `FROM`, a malformed name of an image, an
+    /// index that no stage has, a circle.
+    fn check_unneeded(
+        &self,
+        index: usize,
+        circles: &mut BTreeSet<Vec<usize>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let head = &self.heads[index];
+        let errors = head.diagnostics.iter().filter(|one| one.is_error());
+        diagnostics.extend(errors.cloned());
+        let mut wrong = Vec::new();
+        self.check_sources(index, circles, &mut wrong);
+        wrong.retain(|one| one.code != Code::ForwardStage);
         let from = &self.dockerfile.stages[index].from;
         let mut names = Vec::new();
-        if let Some(BaseName::Image(image)) = &self.heads[index].base {
+        if let Some(BaseName::Image(image)) = &head.base {
             names.push((image.clone(), from.image.span, from.text.as_str()));
         }
-        for (instruction, value, span) in self.literal_sources(index) {
-            if let Ok(SourceName::Image(image)) = self.source(value, index) {
-                names.push((image, span, instruction.text.as_str()));
+        for source in self.literal_sources(index) {
+            if let Ok(SourceName::Image(image)) = self.source(source.value, index) {
+                names.push((image, source.span, source.instruction.text.as_str()));
             }
         }
         for (name, span, instruction) in names {
             if let Err(error) = name.parse::<Reference>() {
-                let mut wrong = malformed(&name, &error, span).within(instruction);
-                wrong.stage = Some(self.label(index));
-                diagnostics.push(wrong);
+                let mut problem = malformed(&name, &error, span).within(instruction);
+                problem.stage = Some(self.label(index));
+                wrong.push(problem);
             }
         }
+        diagnostics.extend(wrong);
     }
 
     /// What the text says that a stage needs, whether it stands above or not.
@@ -309,7 +375,7 @@ impl<'a> StageGraph<'a> {
         if let Some(BaseName::Stage(base)) = &self.heads[index].base {
             needs.push(*base);
         }
-        for (_, value, _) in self.literal_sources(index) {
+        for LiteralSource { value, .. } in self.literal_sources(index) {
             let by_index = value
                 .parse::<usize>()
                 .ok()
@@ -319,18 +385,34 @@ impl<'a> StageGraph<'a> {
         needs
     }
 
-    /// The `--from` flags of a stage that have no variable.
-    pub(crate) fn literal_sources(
-        &self,
-        index: usize,
-    ) -> impl Iterator<Item = (&'a Instruction, &'a str, Span)> {
-        let instructions = self.dockerfile.stages[index].instructions.iter();
-        instructions.filter_map(move |instruction| {
-            let flag = copy_of(&instruction.kind)?.flag("from")?;
-            let value = flag.value.as_deref().unwrap_or_default();
-            self.is_literal(value)
-                .then_some((instruction, value, flag.span))
-        })
+    /// What a stage's instructions read from, where its name has no variable.
+    pub(crate) fn literal_sources(&self, index: usize) -> Vec<LiteralSource<'_>> {
+        let mut sources = Vec::new();
+        for instruction in self.instructions(index) {
+            let mut push = |value, span| {
+                sources.push(LiteralSource {
+                    instruction,
+                    value,
+                    span,
+                });
+            };
+            match &instruction.kind {
+                Kind::Copy(copy) => {
+                    let from = copy.options.from.as_ref();
+                    if let Some(from) = from.filter(|from| self.is_literal(&from.value)) {
+                        push(from.value.as_str(), from.span);
+                    }
+                }
+                Kind::Run(run) => {
+                    let named = run.options.mounts.iter().filter_map(MountFlag::from);
+                    for from in named.filter(|from| !self.is_nothing(from.value)) {
+                        push(from.value, from.span);
+                    }
+                }
+                _ => {}
+            }
+        }
+        sources
     }
 
     /// Whether a flag's value has nothing to expand: what it names is known, and checked, from the start.
@@ -345,7 +427,12 @@ impl<'a> StageGraph<'a> {
         circles: &mut BTreeSet<Vec<usize>>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        for (instruction, value, span) in self.literal_sources(reader) {
+        for source in self.literal_sources(reader) {
+            let LiteralSource {
+                instruction,
+                value,
+                span,
+            } = source;
             let Err(bad) = self.source(value, reader) else {
                 continue;
             };
@@ -448,13 +535,5 @@ fn unset_help(name: &str, arguments: &GlobalArguments) -> String {
         None => {
             format!("FROM sees what is declared before the first FROM only: add ARG {name} there")
         }
-    }
-}
-
-/// The COPY or ADD that an instruction is.
-fn copy_of(kind: &Kind) -> Option<&CopyInstruction> {
-    match kind {
-        Kind::Copy(copy) | Kind::Add(copy) => Some(copy),
-        _ => None,
     }
 }

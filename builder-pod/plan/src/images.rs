@@ -44,6 +44,18 @@ impl Images {
         self.0.get(id.0)?.resolved.as_ref()
     }
 
+    /// The configuration of an image, once it is resolved.
+    pub(crate) fn config(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Option<&ImageConfig> {
+        let found = self.0.iter().find(|image| {
+            image.request.reference == *reference && image.request.platform == *platform
+        });
+        found?.resolved.as_ref().map(|(_, config)| config)
+    }
+
     /// Notes what an image was resolved to.
     pub(crate) fn resolve(&mut self, id: ImageId, digest: Digest, config: ImageConfig) {
         if let Some(image) = self.0.get_mut(id.0) {

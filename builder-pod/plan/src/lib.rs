@@ -9,6 +9,7 @@
 //! It must not know registries, layers' contents, caches or how a step is executed.
 
 mod chains;
+mod copy;
 mod digest;
 mod environment;
 mod go_format;
@@ -19,19 +20,24 @@ mod inputs;
 pub mod lint;
 mod metadata;
 mod mode;
+mod operation;
 mod path;
 mod plan;
 mod planner;
 mod render;
+mod render_operation;
+mod run;
 mod stage;
 mod values;
 
 pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
 pub use inputs::PlanInputs;
 pub use mode::{ModeChange, ModeError};
+pub use operation::{
+    Copy, CopySource, InlineFile, Mount, Operation, Remote, RemoteSource, Run, WorkDirectory,
+};
 pub use plan::{
-    Base, BuildPlan, Copy, CopySource, Dependency, Edge, EdgeReason, HISTORY_COMMENT,
-    HistoryTemplate, Operation, Place, Run, SkippedStage, StageIndex, StagePlan, Step,
-    WorkDirectory,
+    Base, BuildPlan, Dependency, Edge, EdgeReason, HISTORY_COMMENT, HistoryTemplate, Place,
+    SkippedStage, StageIndex, StagePlan, Step,
 };
 pub use planner::{Planner, Progress};

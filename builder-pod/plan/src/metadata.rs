@@ -8,6 +8,7 @@ use stagecraft_image::Healthcheck;
 
 use crate::environment::set_line;
 use crate::go_format::{healthcheck, plain_list, quoted_list};
+use crate::operation::Operation;
 use crate::stage::{Outcome, StageReader, metadata};
 use crate::values::{is_signal, ports};
 
@@ -64,13 +65,15 @@ impl StageReader<'_, '_> {
                 self.state.config.author = Some(author.value.clone());
                 format!("MAINTAINER {}", author.value)
             }
-            // ONBUILD was refused before; the others are steps.
-            Kind::OnBuild(_)
-            | Kind::Add(_)
-            | Kind::Arg(_)
-            | Kind::Copy(_)
-            | Kind::Run(_)
-            | Kind::WorkDirectory(_) => return None,
+            Kind::OnBuild(_) => {
+                let text = self.instruction.trigger()?;
+                self.state.config.config.on_build.push(text);
+                return Some((Operation::Metadata, None));
+            }
+            // The others are steps.
+            Kind::Add(_) | Kind::Arg(_) | Kind::Copy(_) | Kind::Run(_) | Kind::WorkDirectory(_) => {
+                return None;
+            }
         };
         Some(metadata(created_by))
     }

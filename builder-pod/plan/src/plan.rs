@@ -1,6 +1,6 @@
 //! The plan itself: stages, steps and operations, so specific that executing them leaves no choices.
 //!
-//! Invariant: [`StagePlan::base`] and every [`CopySource::Stage`] name a stage that stands earlier in
+//! Invariant: [`StagePlan::base`] and every [`crate::CopySource::Stage`] name a stage that stands earlier in
 //! [`BuildPlan::stages`].
 
 use serde::Serialize;
@@ -8,6 +8,7 @@ use stagecraft_dockerfile::Diagnostic;
 use stagecraft_image::{Digest, History, ImageConfig, Platform};
 
 use crate::image::{ImageId, PlannedImage};
+use crate::operation::Operation;
 
 /// The remark that BuildKit's frontend leaves in every history entry.
 pub const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -42,6 +43,10 @@ pub struct BuildPlan {
     /// What is doubtful in the Dockerfile or the request.
     #[serde(skip)]
     pub warnings: Vec<Diagnostic>,
+    /// What of it cannot be carried out yet. It is empty in every plan that may be executed: see
+    /// [`crate::Planner::whole`].
+    #[serde(skip)]
+    pub refused: Vec<Diagnostic>,
 }
 
 /// A stage that is not built.
@@ -132,6 +137,11 @@ pub enum EdgeReason {
         /// The step.
         step: u32,
     },
+    /// A step (by [`Step::number`]) mounts files of it.
+    Mount {
+        /// The step.
+        step: u32,
+    },
 }
 
 /// One instruction.
@@ -148,8 +158,8 @@ pub struct Step {
     pub place: Place,
     /// It as written, on one line.
     pub text: String,
-    /// Its entry in the image's history, if it has one.
-    pub history: HistoryTemplate,
+    /// Its entry in the image's history; `ONBUILD` has none.
+    pub history: Option<HistoryTemplate>,
     /// What is done.
     pub operation: Operation,
 }
@@ -178,76 +188,6 @@ pub struct HistoryTemplate {
     pub created_by: String,
     /// Whether the step has no layer.
     pub empty_layer: bool,
-}
-
-/// What a step does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Operation {
-    /// Executes a command.
-    Run(Run),
-    /// Copies files in.
-    Copy(Copy),
-    /// Makes a directory.
-    WorkDirectory(WorkDirectory),
-    /// Changes the configuration only; it has no layer.
-    Metadata,
-}
-
-/// A command to execute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Run {
-    /// Program and arguments; there is at least a program.
-    pub arguments: Vec<String>,
-    /// `NAME=value`, all there is (`HOME` comes from the passwd file at execution unless it is here).
-    pub environment: Vec<String>,
-    /// Absolute path without `.`, `..` and doubled slashes. It may not exist yet.
-    pub working_directory: String,
-    /// `user[:group]` as in the configuration; empty for root.
-    pub user: String,
-}
-
-/// Files to copy in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Copy {
-    /// Where they come from.
-    pub from: CopySource,
-    /// Paths and wildcards, expanded, as written: relative to the root of the source; `/` and `..` in front
-    /// stay inside it.
-    pub sources: Vec<String>,
-    /// Absolute path, joined with the working directory. It ends in `/` if what was written does (or is empty,
-    /// `.` or ends in `/.`): then it is a directory.
-    pub destination: String,
-    /// `--chown`, expanded: `user[:group]`.
-    pub chown: Option<String>,
-    /// `--chmod`, expanded: octal or symbolic.
-    pub chmod: Option<String>,
-    /// Whether it is `ADD`: archives are unpacked.
-    pub is_add: bool,
-}
-
-/// Where files are copied from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CopySource {
-    /// The build context.
-    Context,
-    /// The result of an earlier stage.
-    Stage(StageIndex),
-    /// An image.
-    Image(ImageId),
-}
-
-/// A directory to make, with its parents, mode 0755, unless it exists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkDirectory {
-    /// Absolute path without `.`, `..` and doubled slashes.
-    pub path: String,
-    /// `user[:group]` that owns what is made; empty for root.
-    pub user: String,
 }
 
 impl BuildPlan {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, support};
-use stagecraft_image::{Digest, ImageConfig, Platform};
+use stagecraft_image::{Digest, ImageConfig, Platform, Reference};
 
 use crate::chains;
 use crate::digest::digest;
@@ -26,6 +26,7 @@ pub struct Planner<'a> {
     dockerfile: &'a Dockerfile,
     inputs: PlanInputs,
     images: Images,
+    is_whole: bool,
 }
 
 /// How far planning came.
@@ -51,7 +52,16 @@ impl<'a> Planner<'a> {
             dockerfile,
             inputs,
             images: Images::default(),
+            is_whole: false,
         }
+    }
+
+    /// Plans also what cannot be carried out yet, which is then listed in [`BuildPlan::refused`] instead of being an
+    /// error: a plan to look at.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.is_whole = true;
+        self
     }
 
     /// Says what an image was resolved to: the digest of its manifest for the platform asked for, and its
@@ -69,10 +79,12 @@ impl<'a> Planner<'a> {
             dockerfile,
             inputs,
             images,
+            is_whole,
         } = self;
         let mut diagnostics = Vec::new();
         let arguments = GlobalArguments::new(dockerfile, inputs, &mut diagnostics);
-        let graph = StageGraph::new(dockerfile, &arguments);
+        let mut graph = StageGraph::new(dockerfile, &arguments);
+        read_triggers(&mut graph, images, inputs);
         let target = match graph.target(inputs.target.as_deref()) {
             Ok(target) => target,
             Err(wrong) => {
@@ -84,7 +96,7 @@ impl<'a> Planner<'a> {
         loop {
             let mut findings = diagnostics.clone();
             let reachable = graph.reachable(&seeds, &mut findings);
-            refuse_unsupported(dockerfile, &graph, &reachable, &mut findings);
+            refuse_unsupported(&graph, &reachable, &mut findings);
             let mut session = Session {
                 dockerfile,
                 inputs,
@@ -100,6 +112,10 @@ impl<'a> Planner<'a> {
                 found,
                 ..
             } = session;
+            let mut refused = Vec::new();
+            if *is_whole {
+                refused = take_refused(&mut findings);
+            }
             stop_at_errors(&findings)?;
             if !found.is_subset(&reachable) {
                 seeds.extend(found);
@@ -120,6 +136,7 @@ impl<'a> Planner<'a> {
                 skipped: skipped(&graph, &reachable),
                 source_date_epoch: arguments.epoch,
                 warnings: sorted(findings),
+                refused: sorted(refused),
             };
             finish(&mut plan, inputs);
             return Ok(Progress::Ready(Box::new(plan)));
@@ -229,9 +246,6 @@ fn beginning(
                 .images
                 .resolved(id)
                 .map(|(_, config)| config.clone());
-            if let Some(config) = &config {
-                refuse_triggers(session, index, config);
-            }
             Some(Beginning {
                 base: Base::Image(id),
                 inherited: config.map(|config| first_state(config, platform)),
@@ -249,38 +263,41 @@ fn first_state(config: ImageConfig, platform: Platform) -> StageState {
     }
 }
 
-/// `ONBUILD` instructions of a base image would have to be executed; leaving them out would build something else.
-fn refuse_triggers(session: &mut Session<'_>, index: usize, config: &ImageConfig) {
-    let Some(first) = config.config.on_build.first() else {
-        return;
-    };
-    let from = &session.dockerfile.stages[index].from;
-    let message = format!(
-        "the image {} has ONBUILD instructions, which are not supported yet",
-        from.image.value
-    );
-    let mut wrong = Diagnostic::error(Code::NotSupported, from.image.span, message)
-        .help(format!("the first is ONBUILD {first}"))
-        .within(&from.text);
-    wrong.stage = Some(session.graph.label(index));
-    session.diagnostics.push(wrong);
+/// The triggers of the base images that are resolved.
+fn read_triggers(graph: &mut StageGraph<'_>, images: &Images, inputs: &PlanInputs) {
+    for index in 0..graph.heads.len() {
+        let head = &graph.heads[index];
+        let Some(BaseName::Image(image)) = &head.base else {
+            continue;
+        };
+        let platform = head.platform.as_ref().unwrap_or(&inputs.platform);
+        let Ok(reference) = image.parse::<Reference>() else {
+            continue;
+        };
+        if let Some(config) = images.config(&reference, platform) {
+            graph.set_triggers(index, &config.config.on_build);
+        }
+    }
 }
 
 /// Refuses what is not carried out yet, in the stages that matter.
 fn refuse_unsupported(
-    dockerfile: &Dockerfile,
     graph: &StageGraph<'_>,
     reachable: &BTreeSet<usize>,
     findings: &mut Vec<Diagnostic>,
 ) {
     for &index in reachable {
-        for instruction in &dockerfile.stages[index].instructions {
-            for mut refused in support::check(instruction) {
-                refused.stage = Some(graph.label(index));
-                findings.push(refused);
-            }
+        for mut refused in graph.instructions(index).flat_map(support::check) {
+            refused.stage = Some(graph.label(index));
+            findings.push(refused);
         }
     }
+}
+
+/// Takes out what only says that something is not carried out yet.
+fn take_refused(findings: &mut Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let is_refusal = |one: &mut Diagnostic| one.code == Code::NotSupported;
+    findings.extract_if(.., is_refusal).collect()
 }
 
 fn skipped(graph: &StageGraph<'_>, reachable: &BTreeSet<usize>) -> Vec<SkippedStage> {

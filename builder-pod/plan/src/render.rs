@@ -3,9 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::image::PlannedImage;
-use crate::plan::{
-    Base, BuildPlan, CopySource, Dependency, EdgeReason, Operation, StageIndex, StagePlan, Step,
-};
+use crate::operation::Operation;
+use crate::plan::{Base, BuildPlan, Dependency, EdgeReason, StageIndex, StagePlan, Step};
 
 impl Display for BuildPlan {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -85,6 +84,7 @@ impl BuildPlan {
                 let what = match edge.reason {
                     EdgeReason::From => "begins with it",
                     EdgeReason::Copy { .. } => "copies from it",
+                    EdgeReason::Mount { .. } => "mounts files of it",
                 };
                 let line = edge.place.line;
                 writeln!(out, "  needed: {} {what} (line {line})", stage_name(reader))?;
@@ -99,56 +99,14 @@ impl BuildPlan {
             _ => format!("{}/{}", step.number, step.total),
         };
         writeln!(out, "  {number} line {}: {}", step.place.line, step.text)?;
-        let layer = if step.history.empty_layer {
-            " (no layer)"
-        } else {
-            ""
-        };
-        writeln!(out, "    history {:?}{layer}", step.history.created_by)?;
-        match &step.operation {
-            Operation::Metadata => {}
-            Operation::Run(run) => {
-                writeln!(out, "    execute {:?}", run.arguments)?;
-                writeln!(
-                    out,
-                    "    in {:?} as {}",
-                    run.working_directory,
-                    owner(&run.user)
-                )?;
-                for line in &run.environment {
-                    writeln!(out, "    with {line:?}")?;
-                }
-            }
-            Operation::Copy(copy) => {
-                let from = match copy.from {
-                    CopySource::Context => "the context".to_owned(),
-                    CopySource::Stage(index) => self.name_of(index),
-                    CopySource::Image(id) => self.image(id).map(pinned).unwrap_or_default(),
-                };
-                writeln!(out, "    from {from}")?;
-                for source in &copy.sources {
-                    writeln!(out, "    copy {source:?}")?;
-                }
-                writeln!(out, "    to {:?}", copy.destination)?;
-                if let Some(chown) = &copy.chown {
-                    writeln!(out, "    owner {chown:?}")?;
-                }
-                if let Some(chmod) = &copy.chmod {
-                    writeln!(out, "    mode {chmod:?}")?;
-                }
-                if copy.is_add {
-                    writeln!(out, "    archives are unpacked")?;
-                }
-            }
-            Operation::WorkDirectory(directory) => {
-                let owner = owner(&directory.user);
-                writeln!(out, "    directory {:?} of {owner}", directory.path)?;
-            }
+        if let Some(entry) = &step.history {
+            let layer = if entry.empty_layer { " (no layer)" } else { "" };
+            writeln!(out, "    history {:?}{layer}", entry.created_by)?;
         }
-        Ok(())
+        self.operation_text(&step.operation, out)
     }
 
-    fn name_of(&self, index: StageIndex) -> String {
+    pub(crate) fn name_of(&self, index: StageIndex) -> String {
         self.stage(index)
             .map_or_else(|| format!("stage {}", index.0), stage_name)
     }
@@ -161,7 +119,7 @@ fn stage_name(stage: &StagePlan) -> String {
     }
 }
 
-fn pinned(image: &PlannedImage) -> String {
+pub(crate) fn pinned(image: &PlannedImage) -> String {
     let reference = image.reference.familiar();
     let digest = if image.reference.digest() == Some(&image.digest) {
         String::new()
@@ -171,7 +129,7 @@ fn pinned(image: &PlannedImage) -> String {
     format!("{reference} {}{digest}", image.platform)
 }
 
-fn owner(user: &str) -> String {
+pub(crate) fn owner(user: &str) -> String {
     if user.is_empty() {
         "root".to_owned()
     } else {

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use stagecraft_dockerfile::{
-    ArgDeclaration, Code, Command, CopyInstruction, Diagnostic, Dockerfile, Instruction, Kind,
-    RunInstruction, Span, Spanned, WordError, expand, expand_words, nearest,
+    ArgDeclaration, Code, Command, Diagnostic, Dockerfile, Instruction, Kind, Span, Spanned,
+    WordError, expand, expand_words, nearest,
 };
 use stagecraft_image::{ImageConfig, Platform, Reference};
 
@@ -15,13 +15,10 @@ use crate::environment::{Environment, name_and_value};
 use crate::graph::{SourceName, StageGraph, malformed};
 use crate::image::{ImageId, ImagePurpose, ImageRequest};
 use crate::images::Images;
-use crate::inputs::{EPOCH_NAME, GlobalArguments, PlanInputs, word_error};
-use crate::mode::ModeChange;
+use crate::inputs::{GlobalArguments, PlanInputs, word_error};
+use crate::operation::{Operation, WorkDirectory};
 use crate::path;
-use crate::plan::{
-    Copy, CopySource, Dependency, Edge, EdgeReason, HistoryTemplate, Operation, Place, Run, Step,
-    WorkDirectory,
-};
+use crate::plan::{Dependency, Edge, HistoryTemplate, Place, StageIndex, Step};
 
 /// Where programs are looked for if an image does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -61,25 +58,21 @@ pub(crate) struct StageReader<'s, 'a> {
     pub(crate) needs: Vec<Edge>,
     /// Whether a `CMD` stood in this stage: then `ENTRYPOINT` does not clear it.
     pub(crate) has_cmd: bool,
-    number: u32,
+    pub(crate) number: u32,
     /// The instruction that is read.
-    instruction: &'a Instruction,
+    pub(crate) instruction: &'a Instruction,
 }
 
 /// What an instruction does and its history entry.
-pub(crate) type Outcome = (Operation, HistoryTemplate);
-
-/// What became of a `--from`.
-enum Source {
-    Context,
-    From(Dependency),
-}
+pub(crate) type Outcome = (Operation, Option<HistoryTemplate>);
 
 impl StageState {
     /// The state before a stage's first instruction, from what its base hands on.
     pub(crate) fn begin(mut self) -> Self {
         self.config.created = None;
         let config = &mut self.config.config;
+        // Triggers fire once, in the first stage that begins with what has them.
+        config.on_build.clear();
         let has_path = config
             .env
             .iter()
@@ -100,7 +93,7 @@ impl StageState {
         self
     }
 
-    fn working_directory(&self) -> String {
+    pub(crate) fn working_directory(&self) -> String {
         path::clean(&self.config.config.working_dir)
     }
 }
@@ -162,9 +155,9 @@ impl<'a> Session<'a> {
 
     /// Asks for the images that a stage copies from, before its base is known.
     pub(crate) fn want_literal_sources(&mut self, index: usize) {
-        for (instruction, value, span) in self.graph.literal_sources(index) {
-            if let Ok(SourceName::Image(image)) = self.graph.source(value, index) {
-                let place = (span, instruction.text.as_str());
+        for source in self.graph.literal_sources(index) {
+            if let Ok(SourceName::Image(image)) = self.graph.source(source.value, index) {
+                let place = (source.span, source.instruction.text.as_str());
                 let platform = self.inputs.platform.clone();
                 self.image(&image, &platform, ImagePurpose::CopySource, index, place);
             }
@@ -180,14 +173,12 @@ impl<'s, 'a> StageReader<'s, 'a> {
         state: StageState,
         from_is_numbered: bool,
     ) -> (StageState, Vec<Step>, Vec<Edge>, u32) {
-        let instructions = &session.dockerfile.stages[index].instructions;
-        let numbered = instructions
-            .iter()
-            .filter(|one| is_numbered(&one.kind))
-            .count();
+        let graph = session.graph;
+        let instructions = || graph.instructions(index);
+        let numbered = instructions().filter(|one| is_numbered(&one.kind)).count();
         let first = u32::from(from_is_numbered);
         let total = first + u32::try_from(numbered).unwrap_or(u32::MAX);
-        let Some(instruction) = instructions.first() else {
+        let Some(instruction) = instructions().next() else {
             return (state, Vec::new(), Vec::new(), total);
         };
         let mut reader = Self {
@@ -200,7 +191,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
             number: first,
             instruction,
         };
-        for instruction in instructions {
+        for instruction in instructions() {
             reader.instruction = instruction;
             reader.number += u32::from(is_numbered(&instruction.kind));
             let Some((operation, history)) = reader.instruction(&instruction.kind) else {
@@ -268,7 +259,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
         expanded.into_iter().collect()
     }
 
-    fn expanded<T>(&mut self, result: Result<T, WordError>, span: Span) -> Option<T> {
+    pub(crate) fn expanded<T>(&mut self, result: Result<T, WordError>, span: Span) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -278,7 +269,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
         }
     }
 
-    fn warn_of_unset(&mut self, unset: &[String], span: Span) {
+    pub(crate) fn warn_of_unset(&mut self, unset: &[String], span: Span) {
         for name in unset {
             let is_declared = self.state.arguments.iter().any(|(known, _)| known == name);
             if is_declared || NO_VARIABLES.contains(&name.as_str()) {
@@ -319,6 +310,33 @@ impl<'s, 'a> StageReader<'s, 'a> {
         }
     }
 
+    /// What a text after `--from` or `from=` names; nothing where it is wrong, which was reported.
+    pub(crate) fn source(&mut self, value: &str, written: &str, span: Span) -> Option<Dependency> {
+        let session = &mut *self.session;
+        match session.graph.source(value, self.index) {
+            Ok(SourceName::Stage(stage)) => {
+                session.found.insert(stage);
+                Some(Dependency::Stage(StageIndex(stage)))
+            }
+            Ok(SourceName::Image(image)) => {
+                let platform = session.inputs.platform.clone();
+                let place = (span, self.instruction.text.as_str());
+                let purpose = ImagePurpose::CopySource;
+                let id = session.image(&image, &platform, purpose, self.index, place)?;
+                Some(Dependency::Image(id))
+            }
+            Err(bad) => {
+                // One without a variable was reported when stages were looked for.
+                if !session.graph.is_literal(written) {
+                    let text = &self.instruction.text;
+                    let wrong = session.graph.source_error(bad, self.index, span, text);
+                    session.diagnostics.push(wrong);
+                }
+                None
+            }
+        }
+    }
+
     // Instructions with more to them than configuration.
 
     fn arg(&mut self, declarations: &[ArgDeclaration]) -> Outcome {
@@ -345,163 +363,6 @@ impl<'s, 'a> StageReader<'s, 'a> {
         metadata(words.join(" "))
     }
 
-    fn run(&mut self, run: &RunInstruction) -> Option<Outcome> {
-        let arguments = self.command(&run.command);
-        if arguments.is_empty() {
-            let what = "RUN [] names no program";
-            self.error(Code::MissingArgument, self.instruction.span, what);
-            return None;
-        }
-        let created_by = format!("RUN {} # buildkit", self.run_text(&arguments));
-        let mut environment = self.state.environment.clone();
-        for (name, value) in &self.session.arguments.proxies {
-            environment.set_default(name, value);
-        }
-        if let Some(epoch) = self.session.inputs.source_date_epoch {
-            environment.set_default(EPOCH_NAME, &epoch.to_string());
-        }
-        let operation = Operation::Run(Run {
-            arguments,
-            environment: environment.lines(),
-            working_directory: self.state.working_directory(),
-            user: self.state.config.config.user.clone(),
-        });
-        Some((operation, HistoryTemplate::new(created_by, false)))
-    }
-
-    /// `|2 A=x B=y /bin/sh -c cmd`: the stage's arguments, then the command.
-    fn run_text(&self, arguments: &[String]) -> String {
-        let mut given: Vec<(&str, String)> = Vec::new();
-        for (name, value) in &self.state.arguments {
-            let current = self.state.environment.get(name).map(str::to_owned);
-            let value = current.or_else(|| value.clone()).unwrap_or_default();
-            match given.iter_mut().find(|(known, _)| known == name) {
-                Some(found) => found.1 = value,
-                None => given.push((name, value)),
-            }
-        }
-        let mut words = Vec::new();
-        if !given.is_empty() {
-            words.push(format!("|{}", given.len()));
-            words.extend(given.iter().map(|(name, value)| format!("{name}={value}")));
-        }
-        words.extend_from_slice(arguments);
-        words.join(" ")
-    }
-
-    fn copy(&mut self, copy: &'a CopyInstruction, is_add: bool) -> Option<Outcome> {
-        let source = self.source(copy);
-        let sources = self.expand_all(&copy.sources);
-        let destination = self.expand(&copy.destination);
-        let chown = self.flag(copy, "chown");
-        let chmod = self.mode(copy);
-        let (source, sources, destination) = (source?, sources?, destination?);
-        let (chown, chmod) = (chown?, chmod?);
-        for (source, word) in sources.iter().zip(&copy.sources) {
-            self.refuse_remote(source, word, is_add);
-        }
-        let from = match source {
-            Source::Context => CopySource::Context,
-            Source::From(on) => {
-                let reason = EdgeReason::Copy { step: self.number };
-                let place = self.session.place(self.instruction.span);
-                self.needs.push(Edge { on, reason, place });
-                match on {
-                    Dependency::Stage(stage) => CopySource::Stage(stage),
-                    Dependency::Image(image) => CopySource::Image(image),
-                }
-            }
-        };
-        let mut words = vec![if is_add { "ADD" } else { "COPY" }.to_owned()];
-        words.extend(chown.as_ref().map(|owner| format!("--chown={owner}")));
-        words.extend(chmod.as_ref().map(|mode| format!("--chmod={mode}")));
-        words.extend(sources.iter().cloned());
-        words.push(destination.clone());
-        let operation = Operation::Copy(Copy {
-            from,
-            sources,
-            destination: path::destination(&self.state.working_directory(), &destination),
-            chown,
-            chmod,
-            is_add,
-        });
-        let created_by = format!("{} # buildkit", words.join(" "));
-        Some((operation, HistoryTemplate::new(created_by, false)))
-    }
-
-    /// An optional flag, expanded; an empty one is none. The outer nothing is an error.
-    fn flag(&mut self, copy: &CopyInstruction, name: &str) -> Option<Option<String>> {
-        let Some(flag) = copy.flag(name) else {
-            return Some(None);
-        };
-        let word = Spanned {
-            value: flag.value.clone().unwrap_or_default(),
-            span: flag.span,
-        };
-        let value = self.expand(&word)?;
-        Some(Some(value).filter(|value| !value.is_empty()))
-    }
-
-    /// `--chmod`, expanded, if it is a mode.
-    fn mode(&mut self, copy: &CopyInstruction) -> Option<Option<String>> {
-        let mode = self.flag(copy, "chmod")?;
-        if let (Some(text), Some(flag)) = (&mode, copy.flag("chmod"))
-            && let Err(error) = ModeChange::parse(text)
-        {
-            self.error(Code::BadValue, flag.span, error.to_string());
-            return None;
-        }
-        Some(mode)
-    }
-
-    /// What `--from` names. A variable in it counts, unlike in BuildKit.
-    fn source(&mut self, copy: &CopyInstruction) -> Option<Source> {
-        let Some(flag) = copy.flag("from") else {
-            return Some(Source::Context);
-        };
-        let span = flag.span;
-        let value = self.flag(copy, "from")?.unwrap_or_default();
-        match self.session.graph.source(&value, self.index) {
-            Ok(SourceName::Stage(stage)) => {
-                self.session.found.insert(stage);
-                let index = crate::plan::StageIndex(stage);
-                Some(Source::From(Dependency::Stage(index)))
-            }
-            Ok(SourceName::Image(image)) => {
-                let platform = self.session.inputs.platform.clone();
-                let place = (span, self.instruction.text.as_str());
-                let purpose = ImagePurpose::CopySource;
-                let id = self
-                    .session
-                    .image(&image, &platform, purpose, self.index, place)?;
-                Some(Source::From(Dependency::Image(id)))
-            }
-            Err(bad) => {
-                let written = flag.value.as_deref().unwrap_or_default();
-                if !self.session.graph.is_literal(written) {
-                    let text = &self.instruction.text;
-                    let wrong = self.session.graph.source_error(bad, self.index, span, text);
-                    self.session.diagnostics.push(wrong);
-                }
-                None
-            }
-        }
-    }
-
-    /// A source that is fetched: COPY never does, and ADD does not yet, as was said where no variable hid it.
-    fn refuse_remote(&mut self, source: &str, written: &Spanned<String>, is_add: bool) {
-        if !is_remote(source) {
-            return;
-        }
-        if !is_add {
-            let message = "COPY reads files only, it fetches no URL";
-            self.error(Code::BadValue, written.span, message);
-        } else if !is_remote(&written.value) {
-            let message = "ADD of a URL or git repository is not supported yet";
-            self.error(Code::NotSupported, written.span, message);
-        }
-    }
-
     fn work_directory(&mut self, written: &Spanned<String>) -> Option<Outcome> {
         let expanded = self.expand(written)?;
         let config = &mut self.state.config.config;
@@ -513,18 +374,14 @@ impl<'s, 'a> StageReader<'s, 'a> {
         }
         let user = config.user.clone();
         let operation = Operation::WorkDirectory(WorkDirectory { path, user });
-        Some((operation, HistoryTemplate::new(created_by, false)))
+        Some((operation, Some(HistoryTemplate::new(created_by, false))))
     }
-}
-
-fn is_remote(source: &str) -> bool {
-    const SCHEMES: [&str; 5] = ["http://", "https://", "git://", "ssh://", "git@"];
-    SCHEMES.iter().any(|scheme| source.starts_with(scheme))
 }
 
 /// A step that changes the configuration only.
 pub(crate) fn metadata(created_by: String) -> Outcome {
-    (Operation::Metadata, HistoryTemplate::new(created_by, true))
+    let entry = HistoryTemplate::new(created_by, true);
+    (Operation::Metadata, Some(entry))
 }
 
 /// Whether an instruction counts as a step in progress.

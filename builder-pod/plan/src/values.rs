@@ -1,4 +1,4 @@
-//! Values that are checked only once their variables are expanded: ports and signals.
+//! Values that are checked only once their variables are expanded: ports, signals and checksums.
 
 /// Ports of one `EXPOSE` word as `PORT/PROTOCOL`: a range gives several, and what stands before the container's
 /// port (`address:port:`) is checked and dropped, as BuildKit does.
@@ -97,6 +97,21 @@ fn is_offset(text: &str, sign: char, most: u8) -> bool {
     number.is_some_and(|number| (1..=most).contains(&number) && number.to_string() == digits)
 }
 
+/// Whether it is `algorithm:hex` of a known algorithm.
+pub(crate) fn is_checksum(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else {
+        return false;
+    };
+    let length = match algorithm {
+        "sha256" => 64,
+        "sha384" => 96,
+        "sha512" => 128,
+        _ => return false,
+    };
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    hex.len() == length && hex.chars().all(is_hex)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +167,23 @@ mod tests {
             "0", "", "SIGNOPE", "RTMIN+16", "RTMIN-1", "RTMAX-0", "RTMIN+01",
         ] {
             assert!(!is_signal(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn checksums_have_the_length_of_their_algorithm() {
+        let hex = "0123456789abcdef".repeat(8);
+        for (algorithm, length) in [("sha256", 64), ("sha384", 96), ("sha512", 128)] {
+            assert!(is_checksum(&format!("{algorithm}:{}", &hex[..length])));
+            assert!(!is_checksum(&format!("{algorithm}:{}", &hex[..length - 1])));
+        }
+        for wrong in [
+            "",
+            "sha256",
+            "md5:00",
+            &format!("sha256:{}", "A".repeat(64)),
+        ] {
+            assert!(!is_checksum(wrong), "{wrong}");
         }
     }
 }

@@ -314,6 +314,7 @@ impl StageBuild<'_> {
     async fn source(&mut self, from: &CopySource) -> Result<SourceTree, StepError> {
         match from {
             CopySource::Context => Ok(SourceTree::Context(Arc::clone(&self.executor.context))),
+            CopySource::Empty => Ok(SourceTree::Image(Arc::new(FsTree::new()))),
             CopySource::Image(id) => Ok(SourceTree::Image(self.executor.image_tree(*id).await?)),
             CopySource::Stage(index) => {
                 let result = match self.executor.result_now(*index) {

@@ -118,8 +118,9 @@ impl<'a> StageBuild<'a> {
             vertex.done();
         }
         self.created = self.executor.times.clamp(self.created);
+        let entry = step.history.as_ref();
         self.history
-            .push(step.history.entry(Some(self.created.to_string())));
+            .extend(entry.map(|entry| entry.entry(Some(self.created.to_string()))));
         self.done += 1;
         self.leave_root_if_unused();
         Ok(())

@@ -81,3 +81,27 @@ fn nothing_of_the_engine_is_visible_from_a_run() {
             .contains("PATH=/usr/local/cargo")
     );
 }
+
+#[test]
+fn triggers_of_a_stage_run_first_in_the_stage_that_begins_with_it() {
+    let image = workspace(
+        "ONBUILD COPY Dockerfile /copied\nONBUILD RUN [ -s /copied ] && echo t > /triggered\n\
+         FROM base\nRUN [ -s /triggered ] && echo o > /own\n",
+    )
+    .build(&[]);
+    assert_eq!(image.entry("triggered").content, "t\n");
+    assert_eq!(image.entry("own").content, "o\n");
+    assert!(image.config["config"].get("OnBuild").is_none());
+}
+
+#[test]
+fn a_here_document_is_what_the_shell_runs_or_reads() {
+    let image = workspace(
+        "RUN <<E\nset -e\necho a > /a\necho \"b $(cat /a)\" > /b\nE\n\
+         RUN cat <<ONE - > /c && cat <<-'TWO' > /d\nx $HOME\nONE\n\t$HOME\n\tTWO\n",
+    )
+    .build(&[]);
+    assert_eq!(image.entry("b").content, "b a\n");
+    assert_eq!(image.entry("c").content, "x /root\n");
+    assert_eq!(image.entry("d").content, "$HOME\n");
+}

@@ -136,6 +136,12 @@ impl Out {
     fn copy(&mut self, depth: usize, copy: &CopyInstruction) {
         self.flags(depth, &copy.flags);
         self.words(depth, "source", &copy.sources);
+        for document in &copy.documents {
+            self.line(
+                depth,
+                &format!("document {:?} {}", document.name, place(document.span)),
+            );
+        }
         self.word(depth, "destination", &copy.destination);
     }
 

@@ -2,10 +2,11 @@
 //!
 //! A filesystem is named by what made it: the line of an instruction, an image, or nothing.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use stagecraft_dockerfile::{Access, Network, Security};
 use stagecraft_plan::{
-    Base, BuildPlan, Copy, CopySource, ImageId, Operation, Run, StageIndex, StagePlan, Step,
-    WorkDirectory,
+    Base, BuildPlan, Copy, CopySource, ImageId, Mount, Operation, RemoteSource, Run, StageIndex,
+    StagePlan, Step, WorkDirectory,
 };
 
 /// The plan's answer.
@@ -19,7 +20,7 @@ pub(crate) fn answer(plan: &BuildPlan) -> Value {
             let facts = match &step.operation {
                 Operation::Metadata => continue,
                 Operation::Run(run) => {
-                    execs.push(exec(run, step, stage, &on));
+                    execs.push(exec(plan, run, step, stage, &on));
                     on = lines(step);
                     continue;
                 }
@@ -59,7 +60,8 @@ fn configuration(plan: &BuildPlan, target: &StagePlan) -> Value {
         chain.push(plan.stage(below).unwrap());
     }
     for stage in chain.iter().rev() {
-        let entries = stage.steps.iter().map(|step| step.history.entry(None));
+        let entries = stage.steps.iter().filter_map(|step| step.history.as_ref());
+        let entries = entries.map(|entry| entry.entry(None));
         config.history.extend(entries);
     }
     serde_json::to_value(config).unwrap()
@@ -105,7 +107,51 @@ fn stage_result(plan: &BuildPlan, stage: StageIndex) -> Value {
     after(plan, plan.stage(stage).unwrap())
 }
 
-fn exec(run: &Run, step: &Step, stage: &StagePlan, on: &Value) -> Value {
+fn exec(plan: &BuildPlan, run: &Run, step: &Step, stage: &StagePlan, on: &Value) -> Value {
+    // BuildKit has files by their targets first, then secrets, then agents.
+    let kind = |mount: &&Mount| match mount {
+        Mount::Secret { .. } => 1,
+        Mount::Ssh { .. } => 2,
+        _ => 0,
+    };
+    let mut in_order: Vec<&Mount> = run.mounts.iter().collect();
+    in_order.sort_by_key(|mount| (kind(mount), file_target(mount)));
+    let mut mounts: Vec<Value> = in_order
+        .iter()
+        .filter_map(|mount| mounted(plan, mount))
+        .collect();
+    if let Some(script) = &run.script {
+        let file =
+            json!({"path": format!("/{}", script.name), "mode": "0755", "data": script.content});
+        mounts.insert(
+            0,
+            json!({
+                "type": "bind",
+                "target": "/dev/pipes/",
+                "from": {"file": file},
+                "source": "/",
+                "readOnly": true,
+            }),
+        );
+    }
+    let variables: Vec<Value> = run
+        .mounts
+        .iter()
+        .filter_map(|mount| match mount {
+            Mount::Secret {
+                id,
+                environment: Some(name),
+                required,
+                ..
+            } => Some(json!({"id": id, "name": name, "optional": !required})),
+            _ => None,
+        })
+        .collect();
+    let devices: Vec<Value> = run
+        .devices
+        .iter()
+        .map(|device| json!({"name": device.name, "optional": !device.required}))
+        .collect();
     json!({
         "line": step.place.line,
         "on": on,
@@ -114,7 +160,144 @@ fn exec(run: &Run, step: &Step, stage: &StagePlan, on: &Value) -> Value {
         "cwd": run.working_directory,
         "user": run.user,
         "platform": stage.platform.to_string(),
+        "mounts": mounts,
+        "secretEnvs": variables,
+        "network": match run.network {
+            Network::Default => "",
+            Network::None => "none",
+            Network::Host => "host",
+        },
+        "security": match run.security {
+            Security::Sandbox => "",
+            Security::Insecure => "insecure",
+        },
+        "devices": devices,
     })
+}
+
+fn file_target<'a>(mount: &&'a Mount) -> &'a str {
+    match mount {
+        Mount::Bind { target, .. } | Mount::Cache { target, .. } | Mount::Tmpfs { target, .. } => {
+            target
+        }
+        Mount::Secret { .. } | Mount::Ssh { .. } => "",
+    }
+}
+
+/// The root of a source is not said.
+fn below(source: &str) -> Value {
+    match source {
+        "/" => Value::Null,
+        path => json!(path),
+    }
+}
+
+/// What a cache begins as: a directory with mode and owner, where these are asked for.
+fn cache_beginning(
+    plan: &BuildPlan,
+    from: Option<CopySource>,
+    source: &str,
+    access: &Access,
+) -> (Value, Value) {
+    if access.is_default() || source != "/" {
+        let from = from.map_or_else(|| json!({}), |from| files_of(plan, from));
+        return (from, below(source));
+    }
+    let bits = access.mode.unwrap_or(0o755) & 0o777;
+    let (uid, gid) = (access.uid.unwrap_or(0), access.gid.unwrap_or(0));
+    let directory = json!({
+        "path": "/cache",
+        "mode": format!("{bits:04o}"),
+        "owner": format!("{uid}:{gid}"),
+    });
+    (json!({"directory": directory}), json!("/cache"))
+}
+
+fn mounted(plan: &BuildPlan, mount: &Mount) -> Option<Value> {
+    Some(match mount {
+        Mount::Bind {
+            target,
+            from,
+            source,
+            read_only,
+        } => json!({
+            "type": "bind",
+            "target": target,
+            "from": files_of(plan, *from),
+            "source": below(source),
+            "readOnly": read_only,
+        }),
+        Mount::Cache {
+            target,
+            id,
+            namespace,
+            sharing,
+            from,
+            source,
+            read_only,
+            access,
+        } => {
+            let namespace = namespace.as_deref().unwrap_or_default();
+            let (from, source) = cache_beginning(plan, *from, source, access);
+            json!({
+                "type": "cache",
+                "target": target,
+                "id": format!("{namespace}/{id}"),
+                "sharing": sharing,
+                "from": from,
+                "source": source,
+                "readOnly": read_only,
+            })
+        }
+        Mount::Tmpfs {
+            target,
+            size,
+            read_only,
+        } => json!({
+            "type": "tmpfs",
+            "target": target,
+            "size": size,
+            "readOnly": read_only,
+        }),
+        Mount::Secret {
+            target,
+            id,
+            required,
+            access,
+            ..
+        } => json!({
+            "type": "secret",
+            "target": target.as_ref()?,
+            "id": id,
+            "uid": access.uid,
+            "gid": access.gid,
+            "mode": format!("{:04o}", access.mode.unwrap_or(0o400)),
+            "optional": !required,
+        }),
+        Mount::Ssh {
+            target,
+            id,
+            required,
+            access,
+        } => json!({
+            "type": "ssh",
+            "target": target,
+            "id": if id == "default" { "" } else { id },
+            "uid": access.uid,
+            "gid": access.gid,
+            "mode": format!("{:04o}", access.mode.unwrap_or(0o600)),
+            "optional": !required,
+        }),
+    })
+}
+
+fn files_of(plan: &BuildPlan, from: CopySource) -> Value {
+    match from {
+        CopySource::Context => json!({"source": "local://context"}),
+        CopySource::Empty => json!({}),
+        CopySource::Stage(stage) => stage_result(plan, stage),
+        CopySource::Image(id) => image(plan, id),
+    }
 }
 
 fn directory(plan: &BuildPlan, made: &WorkDirectory, step: &Step, on: &Value) -> Value {
@@ -129,41 +312,111 @@ fn directory(plan: &BuildPlan, made: &WorkDirectory, step: &Step, on: &Value) ->
 }
 
 fn copied(plan: &BuildPlan, copy: &Copy, step: &Step, on: &Value) -> Value {
-    let from = match copy.from {
-        CopySource::Context => json!({"source": "local://context"}),
-        CopySource::Stage(stage) => stage_result(plan, stage),
-        CopySource::Image(id) => image(plan, id),
-    };
-    let actions: Vec<Value> = copy
-        .sources
-        .iter()
-        .map(|source| {
-            let mut action = Map::new();
-            for (name, value) in [
-                ("from", from.clone()),
-                ("source", json!(absolute(source))),
-                ("destination", json!(copy.destination)),
-                (
-                    "owner",
-                    json!(owner(copy.chown.as_deref().unwrap_or_default())),
-                ),
-                (
-                    "mode",
-                    json!(mode(copy.chmod.as_deref().unwrap_or_default())),
-                ),
-                ("unpack", json!(copy.is_add)),
-                ("followSymlink", json!(true)),
-                ("contentsOfDirectory", json!(true)),
-                ("createDestination", json!(true)),
-                ("wildcards", json!(true)),
-                ("emptyWildcards", json!(true)),
-            ] {
-                action.insert(name.to_owned(), value);
-            }
-            json!({"copy": action})
-        })
+    let from = files_of(plan, copy.from);
+    let mut actions = Vec::new();
+    let mut remotes = copy.remotes.iter().peekable();
+    for (position, source) in copy.sources.iter().enumerate() {
+        while let Some(remote) = remotes.next_if(|one| one.position <= position) {
+            actions.push(fetched(copy, &remote.source));
+        }
+        actions.push(from_files(copy, &from, source));
+    }
+    actions.extend(remotes.map(|remote| fetched(copy, &remote.source)));
+    for document in &copy.documents {
+        let path = absolute(&document.name);
+        let file = json!({"path": path, "mode": "0644", "data": document.content});
+        actions.push(action(
+            copy,
+            json!({"from": {"file": file}, "source": path}),
+        ));
+    }
+    let actions: Vec<Value> = actions
+        .into_iter()
+        .map(|copy| json!({"copy": copy}))
         .collect();
-    json!({"line": step.place.line, "on": on, "actions": actions})
+    // Laid over nothing it is a copy like any other.
+    let link = copy.link && *on != json!({});
+    json!({"line": step.place.line, "on": on, "actions": actions, "link": link})
+}
+
+/// What every copy says, and more.
+fn action(copy: &Copy, more: Value) -> Value {
+    let mut action = json!({
+        "destination": copy.destination,
+        "owner": owner(copy.chown.as_deref().unwrap_or_default()),
+        "mode": mode(copy.chmod.as_deref().unwrap_or_default()),
+        "exclude": copy.exclude,
+        "createDestination": true,
+    });
+    let (Value::Object(members), Value::Object(more)) = (&mut action, more) else {
+        unreachable!("both are objects")
+    };
+    members.extend(more);
+    action
+}
+
+fn from_files(copy: &Copy, from: &Value, source: &str) -> Value {
+    let (root, include) = match (copy.parents, source.split_once("/./")) {
+        (false, _) => (source, None),
+        (true, Some((root, rest))) => (root, Some(rest)),
+        (true, None) => ("/", Some(source)),
+    };
+    let has_wildcards = |path: &str| path.contains(['*', '?', '[']);
+    let required = include.filter(|rest| !has_wildcards(root) && !has_wildcards(rest));
+    let required = required.map(|rest| vec![absolute(&format!("{root}/{rest}"))]);
+    let include = include.map(|rest| vec![absolute(rest).trim_start_matches('/').to_owned()]);
+    action(
+        copy,
+        json!({
+            "from": from,
+            "source": absolute(root),
+            "include": include,
+            "required": required,
+            "unpack": copy.unpack.unwrap_or(copy.is_add),
+            "followSymlink": true,
+            "contentsOfDirectory": true,
+            "wildcards": true,
+            "emptyWildcards": true,
+        }),
+    )
+}
+
+fn fetched(copy: &Copy, remote: &RemoteSource) -> Value {
+    let (from, source, unpack) = match remote {
+        RemoteSource::Url { url, name, .. } => (
+            url.clone(),
+            format!("/{name}"),
+            copy.unpack.unwrap_or(false),
+        ),
+        RemoteSource::Git {
+            remote,
+            revision,
+            directory,
+            ..
+        } => {
+            // BuildKit writes a repository without its scheme, user and query.
+            let bare = remote
+                .split_once("://")
+                .map_or(remote.as_str(), |(_, rest)| rest);
+            let bare = bare.split_once('@').map_or(bare, |(_, rest)| rest);
+            let bare = match bare.split_once(':') {
+                Some((host, path)) if !path.starts_with(|c: char| c.is_ascii_digit()) => {
+                    format!("{host}/{path}")
+                }
+                _ => bare.to_owned(),
+            };
+            let fragment = match (revision.as_str(), directory.as_str()) {
+                ("", "") => String::new(),
+                (revision, "") => format!("#{revision}"),
+                (revision, directory) => format!("#{revision}:{directory}"),
+            };
+            (format!("git://{bare}{fragment}"), "/".to_owned(), false)
+        }
+    };
+    action(
+        copy,
+        json!({"from": {"source": from}, "source": source, "unpack": unpack}),
+    )
 }
 
 /// A path of a source from its root, without `.`, `..` and doubled slashes.

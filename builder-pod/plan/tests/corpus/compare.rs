@@ -3,17 +3,17 @@
 use serde_json::{Map, Value};
 use stagecraft_dockerfile::Diagnostic;
 
-use crate::answer::answer;
+use crate::answer::{absolute, answer};
 use crate::case::Case;
 use crate::outcome::Outcome;
 
 /// What of the answers is compared.
 const MEMBERS: [&str; 5] = ["config", "images", "execs", "files", "result"];
 
-/// Where a case means something else to us, one line each. Nothing where our engine refuses what BuildKit does.
-pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Option<Vec<String>> {
+/// Where a case means something else to us, one line each, whether our engine carries it out or not.
+pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Vec<String> {
     let judged = &case.judged;
-    Some(match (judged.get("error"), outcome) {
+    match (judged.get("error"), outcome) {
         (Some(error), Outcome::Errors(found)) => wrong_lines(error, found),
         (Some(error), Outcome::Plan(_)) => {
             vec![format!(
@@ -24,7 +24,6 @@ pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Option<Vec<String>>
         // BuildKit says no place.
         (Some(_), Outcome::Check(_)) => Vec::new(),
         (None, Outcome::Check(rules)) => vec![format!("our check fails it: {rules:?}")],
-        (None, Outcome::Errors(_)) if outcome.is_refused_only() => return None,
         (None, Outcome::Errors(found)) => {
             let errors = found.iter().filter(|one| one.is_error());
             errors
@@ -42,7 +41,7 @@ pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Option<Vec<String>>
             }
             found
         }
-    })
+    }
 }
 
 /// BuildKit appends the proxies when it executes a command; with us they are planned.
@@ -146,10 +145,15 @@ fn collect(path: &str, theirs: &Value, ours: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// A destination `x/.` is the directory `x/`; a working directory is the same when it is cleaned.
+/// A target is clean; a destination `x/.` is the directory `x/`; a working directory
+/// is the same when it is cleaned.
 fn is_same_path(path: &str, theirs: &str, ours: &str) -> bool {
-    (path.ends_with(".destination") && theirs.strip_suffix('.') == Some(ours))
-        || (path.ends_with(".cwd") && crate::answer::absolute(theirs) == ours)
+    // A relative target of a secret is seen from the working directory when it is mounted.
+    let is_relative = |path: &str| !path.starts_with('/');
+    (path.ends_with(".target") && is_relative(theirs) && ours.ends_with(&format!("/{theirs}")))
+        || (path.ends_with(".target") && absolute(theirs) == ours)
+        || (path.ends_with(".destination") && theirs.strip_suffix('.') == Some(ours))
+        || (path.ends_with(".cwd") && absolute(theirs) == ours)
 }
 
 /// Equal, where nothing and an empty object or list are the same.

@@ -31,9 +31,7 @@ fn every_dockerfile_means_what_it_means_to_buildkit() {
     let mut wrong = Vec::new();
     for case in Case::all() {
         let outcome = Outcome::of(&case, &images);
-        let Some(differences) = compare::differences(&case, &outcome) else {
-            continue;
-        };
+        let differences = compare::differences(&case, &outcome);
         let settings = &case.settings;
         let reasons = [&settings.difference, &settings.place, &settings.open];
         let reason = reasons.into_iter().flatten().next();

@@ -43,22 +43,21 @@ impl Outcome {
         plan(&dockerfile, inputs(settings), images)
     }
 
-    /// Whether all that is wrong is that the engine does not carry it out yet.
-    pub(crate) fn is_refused_only(&self) -> bool {
-        match self {
-            Self::Plan(_) | Self::Check(_) => false,
-            Self::Errors(found) => found
-                .iter()
-                .filter(|one| one.is_error())
-                .all(|one| one.code == Code::NotSupported),
-        }
-    }
-
     /// The golden.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Plan(plan) if plan.warnings.is_empty() => plan.to_string(),
-            Self::Plan(plan) => format!("{plan}\nwarnings\n{}", list(&plan.warnings)),
+            Self::Plan(plan) => {
+                let mut text = plan.to_string();
+                for (title, found) in [
+                    ("warnings", &plan.warnings),
+                    ("not carried out yet", &plan.refused),
+                ] {
+                    if !found.is_empty() {
+                        text += &format!("\n{title}\n{}", list(found));
+                    }
+                }
+                text
+            }
             Self::Errors(found) => list(found),
             Self::Check(rules) => {
                 let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
@@ -102,7 +101,7 @@ fn inputs(settings: &Settings) -> PlanInputs {
 }
 
 fn plan(dockerfile: &Dockerfile, inputs: PlanInputs, images: &Images) -> Outcome {
-    let mut planner = Planner::new(dockerfile, inputs);
+    let mut planner = Planner::new(dockerfile, inputs).whole();
     loop {
         match planner.step() {
             Err(found) => return Outcome::Errors(found),
