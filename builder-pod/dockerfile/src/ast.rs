@@ -133,8 +133,8 @@ pub enum Kind {
 pub struct Trigger {
     /// It as written.
     pub text: Spanned<String>,
-    /// What it says.
-    pub kind: Box<Kind>,
+    /// What it says; nothing where it is too wrong to mean something. A stage that begins with this one fails then.
+    pub kind: Option<Box<Kind>>,
 }
 
 /// One name of an `ARG`.

@@ -7,7 +7,7 @@ use crate::ast::{
     ArgDeclaration, Command, CopyInstruction, Flag, Heredoc, Kind, RunInstruction, Span, Spanned,
     Trigger,
 };
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::flags::{self, Form};
 use crate::healthcheck;
 use crate::heredoc;
@@ -303,7 +303,13 @@ fn trigger(
         diagnostics.push(Diagnostic::error(Code::Trigger, span, what));
         return None;
     }
-    let kind = Box::new(kind(&inner, diagnostics)?);
+    let mut found = Vec::new();
+    let kind = kind(&inner, &mut found).map(Box::new);
+    // It is read again where a stage begins with this one, and is an error there only.
+    for one in &mut found {
+        one.severity = Severity::Warning;
+    }
+    diagnostics.append(&mut found);
     Some(Trigger { text, kind })
 }
 

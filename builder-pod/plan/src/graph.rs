@@ -63,6 +63,15 @@ pub(crate) struct LiteralSource<'g> {
     pub(crate) span: Span,
 }
 
+/// What makes a circle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Whatever a stage needs.
+    OfAllNeeds,
+    /// What its instructions read from: to BuildKit, a circle with a `FROM` in it is none where nothing needs it.
+    OfSources,
+}
+
 /// The stages of a Dockerfile and what they need.
 #[derive(Debug)]
 pub(crate) struct StageGraph<'a> {
@@ -167,6 +176,9 @@ impl<'a> StageGraph<'a> {
             None => BaseName::Image(image),
         });
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
+        if let (Some(written), Some(name)) = (&from.name, &name) {
+            diagnostics.extend(not_a_name(name, written.span));
+        }
         let label = name.clone().unwrap_or_else(|| index.to_string());
         for diagnostic in &mut diagnostics {
             diagnostic.stage = Some(label.clone());
@@ -327,7 +339,7 @@ impl<'a> StageGraph<'a> {
             if reached.contains(&index) {
                 diagnostics.extend(head.diagnostics.iter().cloned());
                 diagnostics.extend(head.trigger_diagnostics.iter().cloned());
-                self.check_sources(index, &mut circles, diagnostics);
+                self.check_sources(index, Way::OfAllNeeds, &mut circles, diagnostics);
             } else {
                 self.check_unneeded(index, &mut circles, diagnostics);
             }
@@ -347,7 +359,7 @@ impl<'a> StageGraph<'a> {
         let errors = head.diagnostics.iter().filter(|one| one.is_error());
         diagnostics.extend(errors.cloned());
         let mut wrong = Vec::new();
-        self.check_sources(index, circles, &mut wrong);
+        self.check_sources(index, Way::OfSources, circles, &mut wrong);
         wrong.retain(|one| one.code != Code::ForwardStage);
         let from = &self.dockerfile.stages[index].from;
         let mut names = Vec::new();
@@ -375,6 +387,13 @@ impl<'a> StageGraph<'a> {
         if let Some(BaseName::Stage(base)) = &self.heads[index].base {
             needs.push(*base);
         }
+        needs.extend(self.needed_sources(index));
+        needs
+    }
+
+    /// Those of them that its instructions read from.
+    fn needed_sources(&self, index: usize) -> Vec<usize> {
+        let mut needs = Vec::new();
         for LiteralSource { value, .. } in self.literal_sources(index) {
             let by_index = value
                 .parse::<usize>()
@@ -424,6 +443,7 @@ impl<'a> StageGraph<'a> {
     fn check_sources(
         &self,
         reader: usize,
+        way: Way,
         circles: &mut BTreeSet<Vec<usize>>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
@@ -437,7 +457,7 @@ impl<'a> StageGraph<'a> {
                 continue;
             };
             let circle = match self.last(value) {
-                Some(found) if bad.code == Code::ForwardStage => self.way(found, reader),
+                Some(found) if bad.code == Code::ForwardStage => self.way(way, found, reader),
                 _ => None,
             };
             let bad = match circle {
@@ -481,7 +501,7 @@ impl<'a> StageGraph<'a> {
     }
 
     /// The stages on a way of needs from one to another, both included.
-    fn way(&self, from: usize, to: usize) -> Option<Vec<usize>> {
+    fn way(&self, kind: Way, from: usize, to: usize) -> Option<Vec<usize>> {
         let mut ways = vec![vec![from]];
         let mut seen = BTreeSet::from([from]);
         while let Some(way) = ways.pop() {
@@ -489,7 +509,11 @@ impl<'a> StageGraph<'a> {
             if end == to {
                 return Some(way);
             }
-            for next in self.needs(end) {
+            let needs = match kind {
+                Way::OfAllNeeds => self.needs(end),
+                Way::OfSources => self.needed_sources(end),
+            };
+            for next in needs {
                 if seen.insert(next) {
                     let mut longer = way.clone();
                     longer.push(next);
@@ -523,6 +547,19 @@ pub(crate) fn malformed(text: &str, error: &ReferenceError, span: Span) -> Diagn
         None => format!("{text:?} names no image: {error}"),
     };
     Diagnostic::error(Code::BadReference, span, message)
+}
+
+/// A stage's name must be fit for an image: BuildKit looks for a named context that is called like it.
+fn not_a_name(name: &str, span: Span) -> Option<Diagnostic> {
+    let is_wrong = name.parse::<Reference>().is_err();
+    is_wrong.then(|| {
+        Diagnostic::error(
+            Code::StageName,
+            span,
+            format!("{name:?} is no name for a stage"),
+        )
+        .help("between letters and digits stands a dot, one or two underscores, or dashes; none of them at the end")
+    })
 }
 
 /// How a variable that `FROM` uses gets a value.

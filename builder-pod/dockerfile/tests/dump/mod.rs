@@ -112,8 +112,11 @@ impl Out {
                 }
             }
             Kind::OnBuild(trigger) => {
-                self.word(depth, trigger.kind.keyword(), &trigger.text);
-                self.kind(depth + 1, &trigger.kind);
+                let keyword = trigger.kind.as_ref().map_or("?", |kind| kind.keyword());
+                self.word(depth, keyword, &trigger.text);
+                if let Some(kind) = &trigger.kind {
+                    self.kind(depth + 1, kind);
+                }
             }
             Kind::Run(run) => {
                 self.flags(depth, &run.flags);

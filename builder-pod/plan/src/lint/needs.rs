@@ -28,7 +28,7 @@ pub(super) fn sources(
     if let Some(BaseName::Stage(base)) = graph.heads[index].base {
         for instruction in &dockerfile.stages[base].instructions {
             if let Kind::OnBuild(trigger) = &instruction.kind {
-                names.extend(named(&trigger.kind));
+                names.extend(trigger.kind.iter().flat_map(|kind| named(kind)));
             }
         }
     }

@@ -167,10 +167,11 @@ impl<'a> Walker<'a, '_> {
             Some(BaseName::Stage(base)) => {
                 self.state = states.get(base).cloned().unwrap_or_default();
                 for instruction in &self.asked.dockerfile.stages[*base].instructions {
-                    if let Kind::OnBuild(put_off) = &instruction.kind {
+                    if let Kind::OnBuild(put_off) = &instruction.kind
+                        && let Some(kind) = &put_off.kind
+                    {
                         let heredocs = &instruction.heredocs;
-                        let unit =
-                            trigger(&put_off.kind, self.asked.text, heredocs, stage.from.span);
+                        let unit = trigger(kind, self.asked.text, heredocs, stage.from.span);
                         units.push(unit);
                     }
                 }

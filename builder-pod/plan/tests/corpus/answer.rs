@@ -9,6 +9,8 @@ use stagecraft_plan::{
     StagePlan, Step, WorkDirectory,
 };
 
+use crate::sources;
+
 /// The plan's answer.
 pub(crate) fn answer(plan: &BuildPlan) -> Value {
     let target = plan.target_stage().unwrap();
@@ -48,6 +50,7 @@ pub(crate) fn answer(plan: &BuildPlan) -> Value {
         "images": images,
         "execs": execs,
         "files": files,
+        "sources": sources::planned(plan),
         "result": after(plan, target),
     })
 }
@@ -382,40 +385,14 @@ fn from_files(copy: &Copy, from: &Value, source: &str) -> Value {
 }
 
 fn fetched(copy: &Copy, remote: &RemoteSource) -> Value {
-    let (from, source, unpack) = match remote {
-        RemoteSource::Url { url, name, .. } => (
-            url.clone(),
-            format!("/{name}"),
-            copy.unpack.unwrap_or(false),
-        ),
-        RemoteSource::Git {
-            remote,
-            revision,
-            directory,
-            ..
-        } => {
-            // BuildKit writes a repository without its scheme, user and query.
-            let bare = remote
-                .split_once("://")
-                .map_or(remote.as_str(), |(_, rest)| rest);
-            let bare = bare.split_once('@').map_or(bare, |(_, rest)| rest);
-            let bare = match bare.split_once(':') {
-                Some((host, path)) if !path.starts_with(|c: char| c.is_ascii_digit()) => {
-                    format!("{host}/{path}")
-                }
-                _ => bare.to_owned(),
-            };
-            let fragment = match (revision.as_str(), directory.as_str()) {
-                ("", "") => String::new(),
-                (revision, "") => format!("#{revision}"),
-                (revision, directory) => format!("#{revision}:{directory}"),
-            };
-            (format!("git://{bare}{fragment}"), "/".to_owned(), false)
-        }
+    let (source, unpack) = match remote {
+        RemoteSource::Url { name, .. } => (format!("/{name}"), copy.unpack.unwrap_or(false)),
+        RemoteSource::Git { .. } => ("/".to_owned(), false),
     };
+    let from = json!({"source": sources::identifier(remote)});
     action(
         copy,
-        json!({"from": {"source": from}, "source": source, "unpack": unpack}),
+        json!({"from": from, "source": source, "unpack": unpack}),
     )
 }
 

@@ -6,9 +6,10 @@ use stagecraft_dockerfile::Diagnostic;
 use crate::answer::{absolute, answer};
 use crate::case::Case;
 use crate::outcome::Outcome;
+use crate::sources;
 
 /// What of the answers is compared.
-const MEMBERS: [&str; 5] = ["config", "images", "execs", "files", "result"];
+const MEMBERS: [&str; 6] = ["config", "images", "sources", "execs", "files", "result"];
 
 /// Where a case means something else to us, one line each, whether our engine carries it out or not.
 pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Vec<String> {
@@ -34,7 +35,11 @@ pub(crate) fn differences(case: &Case, outcome: &Outcome) -> Vec<String> {
             let ours = answer(plan);
             let mut found = Vec::new();
             for member in MEMBERS {
-                let mut theirs = normal(judged.get(member).unwrap_or(&Value::Null));
+                let theirs = judged.get(member).unwrap_or(&Value::Null);
+                let mut theirs = match member {
+                    "sources" => normal(&sources::judged(theirs)),
+                    _ => normal(theirs),
+                };
                 append_proxies(&mut theirs);
                 let ours = normal(&ours[member]);
                 collect(member, &theirs, &ours, &mut found);

@@ -15,6 +15,7 @@ mod case;
 mod compare;
 mod images;
 mod outcome;
+mod sources;
 
 use std::collections::BTreeMap;
 
