@@ -15,6 +15,8 @@
 mod cases;
 #[path = "runner/conformance.rs"]
 mod conformance;
+#[path = "runner/escapes.rs"]
+mod escapes;
 #[path = "runner/harness.rs"]
 mod harness;
 #[path = "runner/probe.rs"]
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("runner") => stagecraft_sandbox::runner_main(&arguments[1..]),
         Some("probe") => probe::run(&arguments[1..]),
+        Some("escape") => escapes::attempt(&arguments[1..]),
         Some("as-this-user") => harness::run(&cases::ALL, &arguments[1..]),
         _ => harness::run_as_every_user(&arguments),
     }

@@ -121,7 +121,12 @@ const SOMETIMES: &[Rule] = &[
     when(libc::SYS_prctl, &GET_SECURE_BITS, Action::Notify),
     when(libc::SYS_prctl, &SET_SECURE_BITS, Action::Notify),
     when(libc::SYS_prctl, &AMBIENT, Action::Notify),
-    // The limit that carries a process's identity.
+    // Limits of others, and the limit that carries a process's identity.
+    when(
+        libc::SYS_prlimit64,
+        &[(0, Test::HasAny(u32::MAX))],
+        Action::Notify,
+    ),
     when(
         libc::SYS_prlimit64,
         &[(1, Test::Is(libc::RLIMIT_RTTIME))],

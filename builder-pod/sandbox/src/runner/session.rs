@@ -32,6 +32,8 @@ pub(super) enum SessionError {
     SelfTest(#[from] SelfTestError),
     #[error("cannot open the root file system")]
     Root(#[source] Errno),
+    #[error("cannot read the mounts")]
+    Mounts(#[source] std::io::Error),
     #[error("cannot wait for the engine")]
     Wait(#[source] Errno),
     #[error("the connection to the engine failed")]
@@ -83,12 +85,13 @@ impl Session {
         channel.send(&greeting, &[root.as_fd()])?;
         drop(root);
         let (signals, reach) = prepared?;
+        let records = Records::of_this_namespace().map_err(SessionError::Mounts)?;
         let session = Self {
             channel,
             signals,
             kills,
             reach,
-            records: Arc::default(),
+            records: Arc::new(records),
         };
         let result = session.serve();
         if let Err(error) = &result {

@@ -10,7 +10,7 @@ use stagecraft_protocol::ownership::CAPABILITY_XATTR_NAME;
 
 use super::caller::{Caller, Target};
 use super::credentials::capability;
-use super::records::Inode;
+use super::records::Pinned;
 use super::{Handled, Supervisor};
 use crate::filter::number;
 use crate::system::notification::Reply;
@@ -35,9 +35,9 @@ pub(super) fn has_own(target: &Target) -> bool {
 }
 
 /// Takes the file capabilities away, as a change of owner does.
-pub(super) fn drop_capabilities(target: &Target, inode: &Inode) {
-    if !inode.is_directory() {
-        let _ = xattr::remove(&target.path, target.follow, KEPT_CAPABILITIES);
+pub(super) fn drop_capabilities(pinned: &Pinned) {
+    if !pinned.inode.is_directory() {
+        let _ = xattr::remove(pinned.path(), true, KEPT_CAPABILITIES);
     }
 }
 
@@ -68,14 +68,14 @@ impl Supervisor {
             return Ok(Reply::Continue);
         }
         let target = target(caller)?;
-        // The kernel says what is wrong with a path.
-        let Ok(inode) = self.records.inode(&target.path, target.follow) else {
-            return Ok(Reply::Continue);
-        };
         if let Action::Get { value, size } = action {
             return give_capabilities(caller, &target, value, size);
         }
-        if !self.who(caller).can(capability::SETFCAP) || inode.is_link() {
+        // The kernel says what is wrong with a path.
+        let Ok(pinned) = self.records.pin(&target.path, target.follow) else {
+            return Ok(Reply::Continue);
+        };
+        if !self.who(caller).can(capability::SETFCAP) || pinned.inode.is_link() {
             return Err(Errno::PERM);
         }
         caller.check()?;
@@ -91,15 +91,9 @@ impl Supervisor {
                     return Err(Errno::INVAL);
                 }
                 let flags = XattrFlags::from_bits_retain(flags);
-                xattr::set(
-                    &target.path,
-                    target.follow,
-                    KEPT_CAPABILITIES,
-                    &bytes,
-                    flags,
-                )?;
+                xattr::set(pinned.path(), true, KEPT_CAPABILITIES, &bytes, flags)?;
             }
-            _ => xattr::remove(&target.path, target.follow, KEPT_CAPABILITIES)?,
+            _ => xattr::remove(pinned.path(), true, KEPT_CAPABILITIES)?,
         }
         Ok(Reply::Value(0))
     }

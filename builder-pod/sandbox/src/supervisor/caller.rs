@@ -150,6 +150,17 @@ impl<'a> Caller<'a> {
         self.resolve(directory, text, flags)
     }
 
+    /// What the text of a symbolic link means that is at a path.
+    pub(super) fn beside(&self, link: &Target, text: CString) -> Result<Target, Errno> {
+        let path = if text.to_bytes().starts_with(b"/") {
+            translate(text, self.thread())
+        } else {
+            join(&parent(&link.path), &text)?
+        };
+        let follow = link.follow;
+        Ok(Target { path, follow })
+    }
+
     /// A path of the caller's as one of the supervisor.
     pub(super) fn resolve(
         &self,

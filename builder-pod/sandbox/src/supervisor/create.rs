@@ -174,11 +174,8 @@ impl Supervisor {
             return Ok(Reply::Continue);
         };
         caller.check()?;
-        let made = match make(caller, opening, &target, real_permissions(new.mode)) {
+        let made = match make_through_links(caller, opening, target, real_permissions(new.mode)) {
             Ok(made) => made,
-            Err(Errno::EXIST) if leads_nowhere(opening, &target) => {
-                make_at_end_of_link(opening, &target, real_permissions(new.mode))?
-            }
             // It is there, and opening it makes nothing.
             Err(Errno::EXIST) if !flags.contains(OFlags::EXCL) => return Ok(Reply::Continue),
             Err(error) => return Err(error),
@@ -257,25 +254,32 @@ fn make(
     rustix::fs::openat2(&base, path.as_c_str(), flags, mode, opening.resolve)
 }
 
-/// Whether an open that may create finds a link to what is not there, and makes that.
-fn leads_nowhere(opening: &Opening, target: &Target) -> bool {
-    let refuses = OFlags::EXCL | OFlags::NOFOLLOW | OFlags::TMPFILE;
-    !opening.flags.intersects(refuses)
-        && opening.resolve.is_empty()
-        && rustix::fs::stat(target.path.as_c_str()).err() == Some(Errno::NOENT)
-}
-
-fn make_at_end_of_link(
+/// As [`make`], and where a link is that leads to nothing, makes that. Each try makes something or fails, so that
+/// nothing which is there is ever opened by the supervisor's rights.
+fn make_through_links(
+    caller: &Caller<'_>,
     opening: &Opening,
-    target: &Target,
+    mut target: Target,
     permissions: u32,
 ) -> Result<OwnedFd, Errno> {
-    let flags = opening.flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    rustix::fs::open(
-        target.path.as_c_str(),
-        flags,
-        Mode::from_raw_mode(permissions),
-    )
+    /// As many as the kernel follows (path_resolution(7)).
+    const LINKS: usize = 40;
+    let refuses = OFlags::EXCL | OFlags::NOFOLLOW | OFlags::TMPFILE;
+    let follows = !opening.flags.intersects(refuses) && opening.resolve.is_empty();
+    for _ in 0..LINKS {
+        match make(caller, opening, &target, permissions) {
+            Err(Errno::EXIST) if follows => {}
+            other => return other,
+        }
+        // Links in /proc have a text too, which is no path; they lead to something.
+        let is_dangling = rustix::fs::stat(target.path.as_c_str()).err() == Some(Errno::NOENT);
+        let text = rustix::fs::readlink(target.path.as_c_str(), Vec::new());
+        let (true, Ok(text)) = (is_dangling, text) else {
+            return Err(Errno::EXIST);
+        };
+        target = caller.beside(&target, text)?;
+    }
+    Err(Errno::LOOP)
 }
 
 /// `struct open_how` of openat2(2): flags, mode and resolve; `None` for one that the kernel refuses.

@@ -280,8 +280,20 @@ impl Supervisor {
         self.become_who(caller, old, who)
     }
 
-    /// The limit that carries the identity: it seems endless, and cannot be changed.
+    /// prlimit(2): the runner's own limits are none of a step's, and the rest the kernel does.
     pub(super) fn limit(&self, caller: &Caller<'_>) -> Handled {
+        let names_other = caller.call() == libc::SYS_prlimit64 && caller.unsigned(0) != 0;
+        if names_other && is_of_runner(caller.unsigned(0)) {
+            return Err(Errno::PERM);
+        }
+        if caller.call() == libc::SYS_prlimit64 && caller.unsigned(1) != libc::RLIMIT_RTTIME {
+            return Ok(Reply::Continue);
+        }
+        Self::carrying_limit(caller)
+    }
+
+    /// The limit that carries the identity: it seems endless, and cannot be changed.
+    fn carrying_limit(caller: &Caller<'_>) -> Handled {
         let [first, second, third, fourth, ..] = caller.arguments();
         let old = match caller.call() {
             libc::SYS_prlimit64 if third == 0 && fourth == 0 => return Ok(Reply::Continue),
@@ -304,6 +316,11 @@ impl Supervisor {
         }
         DONE
     }
+}
+
+/// Whether a thread is one of this process.
+fn is_of_runner(thread: u32) -> bool {
+    std::fs::exists(format!("/proc/self/task/{thread}")).unwrap_or(true)
 }
 
 /// Number of the last capability that the kernel knows (`CAP_CHECKPOINT_RESTORE`).

@@ -6,7 +6,7 @@ use stagecraft_protocol::ownership::{Override, real_permissions};
 use super::attributes;
 use super::caller::{Caller, Target};
 use super::credentials::{Credentials, KEEP, capability};
-use super::records::Inode;
+use super::records::{Inode, Pinned};
 use super::{Handled, Supervisor};
 use crate::filter::number;
 use crate::system::notification::Reply;
@@ -41,21 +41,21 @@ impl Supervisor {
             return Ok(Reply::Continue);
         }
         // What is not there is not there for the kernel either, which says why.
-        let Ok(inode) = self.records.inode(&target.path, target.follow) else {
+        let Ok(pinned) = self.records.pin(&target.path, target.follow) else {
             return Ok(Reply::Continue);
         };
+        let inode = &pinned.inode;
         check_change_of_owner(&who, &inode.seen, uid, gid)?;
         if caller.call() == libc::SYS_fchown && caller.is_path_only(caller.int(0)) {
             return Ok(Reply::Continue);
         }
-        let new = with_owner(&inode, uid, gid);
+        let new = with_owner(inode, uid, gid);
         caller.check()?;
-        attributes::drop_capabilities(&target, &inode);
+        attributes::drop_capabilities(&pinned);
         if new == inode.seen && !inode.is_recorded && (new.uid, new.gid) == (0, 0) {
             return Ok(Reply::Continue);
         }
-        self.records
-            .record(&target.path, target.follow, &inode, new)?;
+        self.records.record(&pinned, new)?;
         Ok(Reply::Value(0))
     }
 
@@ -78,9 +78,10 @@ impl Supervisor {
         if is_usable && who.can(capability::FOWNER) && self.is_native(&target) {
             return Ok(Reply::Continue);
         }
-        let Ok(inode) = self.records.inode(&target.path, target.follow) else {
+        let Ok(pinned) = self.records.pin(&target.path, target.follow) else {
             return Ok(Reply::Continue);
         };
+        let inode = &pinned.inode;
         if inode.is_link() {
             return Ok(Reply::Continue);
         }
@@ -91,7 +92,7 @@ impl Supervisor {
         if !who.is_in_group(inode.seen.gid) && !who.can(capability::FSETID) {
             permissions &= !libc::S_ISGID;
         }
-        self.set_mode(caller, &target, &inode, permissions)
+        self.set_mode(caller, &pinned, permissions)
     }
 
     /// Whether an inode is to the build what it is to the kernel: one look in nearly all cases.
@@ -103,13 +104,8 @@ impl Supervisor {
                 .is_none()
     }
 
-    fn set_mode(
-        &self,
-        caller: &Caller<'_>,
-        target: &Target,
-        inode: &Inode,
-        permissions: u32,
-    ) -> Handled {
+    fn set_mode(&self, caller: &Caller<'_>, pinned: &Pinned, permissions: u32) -> Handled {
+        let inode = &pinned.inode;
         let mode = inode.seen.mode & libc::S_IFMT | permissions;
         let is_native = permissions & SET_IDS == 0 && real_permissions(mode) == permissions & 0o777;
         let is_refused = caller.call() == libc::SYS_fchmod && caller.is_path_only(caller.int(0));
@@ -118,8 +114,7 @@ impl Supervisor {
         }
         caller.check()?;
         let new = Override { mode, ..inode.seen };
-        self.records
-            .record(&target.path, target.follow, inode, new)?;
+        self.records.record(pinned, new)?;
         Ok(Reply::Value(0))
     }
 }

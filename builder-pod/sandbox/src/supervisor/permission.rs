@@ -132,14 +132,16 @@ impl Supervisor {
             path: parent(&target.path),
             follow: true,
         };
+        // A name that is there cannot be made, and one that is not cannot be removed: that comes before the right to.
+        let found = self.records.inode(&target.path, false);
+        if found.is_ok() != removes {
+            return self.check_access(who, &directory, EXECUTE);
+        }
         self.check_access(who, &directory, WRITE | EXECUTE)?;
         if !removes || locate(&directory.path, true).is_none_or(|place| is_foreign(&place)) {
             return Ok(());
         }
-        let (Ok(above), Ok(inode)) = (
-            self.records.inode(&directory.path, true),
-            self.records.inode(&target.path, false),
-        ) else {
+        let (Ok(above), Ok(inode)) = (self.records.inode(&directory.path, true), found) else {
             return Ok(());
         };
         let is_sticky = above.seen.mode & libc::S_ISVTX != 0;
@@ -228,6 +230,7 @@ fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
         libc::SYS_renameat | libc::SYS_renameat2 => vec![
             Wish::Leave(named(caller.int(0), second)?),
             Wish::Leave(named(caller.int(2), fourth)?),
+            Wish::Enter(named(caller.int(2), fourth)?),
         ],
         libc::SYS_utimensat if second == 0 => {
             vec![Wish::Touch(caller.descriptor(caller.int(0)), third == 0)]
@@ -286,6 +289,7 @@ fn old_wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
             vec![
                 Wish::Leave(at(first, no_follow)?),
                 Wish::Leave(at(second, no_follow)?),
+                Wish::Enter(at(second, no_follow)?),
             ]
         }
         libc::SYS_utime | libc::SYS_utimes => vec![Wish::Touch(at(first, 0)?, second == 0)],

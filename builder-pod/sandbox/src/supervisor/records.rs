@@ -1,13 +1,16 @@
 //! What inodes are to the build, where the kernel refuses to say it: an attribute on files and directories, a
 //! table for inodes that cannot carry one.
 //!
+//! Invariant: what is changed was opened first and found to be on a mount that the step has. A path may lead through
+//! the runner's own `/proc`, where its program and its descriptors are, and change from one look to the next.
 //! Invariant: every change of a record moves the inode's change time, so that the engine's snapshot sees it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::CStr;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{PoisonError, RwLock};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Statx, StatxFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Statx, StatxFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use stagecraft_protocol::ownership::{InodeKey, Override, SpecialOwner, real_permissions};
 
@@ -20,9 +23,11 @@ const LONGEST: usize = 80;
 const SET_IDS: u32 = libc::S_ISUID | libc::S_ISGID;
 
 /// The records of a root file system.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Records {
     specials: RwLock<Specials>,
+    /// Ids of the mounts that a step has. What the runner holds besides is on none of them.
+    mounts: HashSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +67,38 @@ impl Inode {
     }
 }
 
+/// An inode that is held open while it is changed, whatever its path leads to meanwhile.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    pub(super) inode: Inode,
+    descriptor: OwnedFd,
+    /// Leads to the descriptor, and through it, not to where a symbolic link leads.
+    path: CString,
+}
+
+impl Pinned {
+    /// A path of the supervisor's that leads to the inode, for calls that follow it.
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
+    }
+}
+
 const fn carries_attributes(mode: u32) -> bool {
     matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR)
 }
 
 impl Records {
+    /// No records yet, of a root with the mounts that this process sees now.
+    ///
+    /// # Errors
+    /// When the mounts cannot be read.
+    pub(crate) fn of_this_namespace() -> std::io::Result<Self> {
+        Ok(Self {
+            specials: RwLock::default(),
+            mounts: mounts(&std::fs::read_to_string("/proc/self/mountinfo")?),
+        })
+    }
+
     /// Takes over what the engine made since the last step.
     pub(crate) fn learn(&self, owners: &[SpecialOwner]) {
         let mut specials = self
@@ -136,35 +168,42 @@ impl Records {
             .copied()
     }
 
-    /// The inode at a path.
+    /// The inode at a path, to look at.
     pub(super) fn inode(&self, path: &CStr, follow: bool) -> Result<Inode, Errno> {
         let status = status(path, follow)?;
-        let recorded = self.look_up(path, follow);
-        let real_mode = u32::from(status.stx_mode);
-        let native = Override {
-            uid: status.stx_uid,
-            gid: status.stx_gid,
-            mode: real_mode,
-            rdev: libc::makedev(status.stx_rdev_major, status.stx_rdev_minor),
-        };
-        Ok(Inode {
-            seen: recorded.unwrap_or(native),
-            is_recorded: recorded.is_some(),
-            real_mode,
-            key: key_of(&status),
+        Ok(described(&status, self.look_up(path, follow)))
+    }
+
+    /// The inode at a path, to change.
+    ///
+    /// # Errors
+    /// `EXDEV` when it is none of the step's: the runner's own program, or a pipe.
+    pub(super) fn pin(&self, path: &CStr, follow: bool) -> Result<Pinned, Errno> {
+        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+        if !follow {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let descriptor = rustix::fs::open(path, flags, Mode::empty())?;
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+        let status = rustix::fs::statx(&descriptor, c"", AtFlags::EMPTY_PATH, wanted)?;
+        if !self.mounts.contains(&status.stx_mnt_id) {
+            return Err(Errno::XDEV);
+        }
+        let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        let path = CString::new(path).unwrap_or_default();
+        let inode = described(&status, self.look_up(&path, true));
+        Ok(Pinned {
+            inode,
+            descriptor,
+            path,
         })
     }
 
-    /// Makes the build see `new` at a path where `inode` is.
-    pub(super) fn record(
-        &self,
-        path: &CStr,
-        follow: bool,
-        inode: &Inode,
-        new: Override,
-    ) -> Result<(), Errno> {
+    /// Makes the build see `new` where an inode is.
+    pub(super) fn record(&self, pinned: &Pinned, new: Override) -> Result<(), Errno> {
+        let (inode, path, follow) = (&pinned.inode, pinned.path(), true);
         if !inode.carries_attributes() {
-            return self.record_special(path, follow, inode, new);
+            return self.record_special(pinned, new);
         }
         let permissions = real_permissions(new.mode);
         let is_native = new.uid == 0
@@ -213,34 +252,25 @@ impl Records {
 
     /// Notes what was just made at a path.
     pub(super) fn record_new(&self, path: &CStr, follow: bool, new: Override) -> Result<(), Errno> {
-        let inode = self.inode(path, follow)?;
-        self.record(path, follow, &inode, new)
+        self.record(&self.pin(path, follow)?, new)
     }
 
-    fn record_special(
-        &self,
-        path: &CStr,
-        follow: bool,
-        inode: &Inode,
-        new: Override,
-    ) -> Result<(), Errno> {
-        let flags = if follow {
-            AtFlags::empty()
-        } else {
-            AtFlags::SYMLINK_NOFOLLOW
-        };
+    fn record_special(&self, pinned: &Pinned, new: Override) -> Result<(), Errno> {
         // The owner is root's already. What counts is that the change time moves, and that an overlay copies the
         // inode up: only then its numbers are those that it keeps.
         let root = (Some(Uid::ROOT), Some(Gid::ROOT));
-        let copied = rustix::fs::chownat(CWD, path, root.0, root.1, flags);
+        let itself = AtFlags::EMPTY_PATH;
+        let copied = rustix::fs::chownat(&pinned.descriptor, c"", root.0, root.1, itself);
         if copied == Err(Errno::ROFS) {
             return Err(Errno::ROFS);
         }
+        let inode = &pinned.inode;
         if !inode.is_link() && inode.real_mode & 0o777 != new.mode & 0o777 {
             let mode = Mode::from_raw_mode(new.mode & 0o777 | 0o600);
-            let _ = rustix::fs::chmodat(CWD, path, mode, AtFlags::empty());
+            let _ = rustix::fs::chmodat(CWD, pinned.path(), mode, AtFlags::empty());
         }
-        let key = key_of(&status(path, follow)?);
+        // Through its path: a descriptor of a lower layer stays there.
+        let key = key_of(&status(pinned.path(), true)?);
         self.remember(key, new);
         Ok(())
     }
@@ -256,6 +286,29 @@ impl Records {
         }
         specials.entries.insert(key, new);
         specials.changed.insert(key);
+    }
+}
+
+/// The ids of the mounts that a `mountinfo` of proc(5) lists.
+fn mounts(text: &str) -> HashSet<u64> {
+    text.lines()
+        .filter_map(|line| line.split(' ').next()?.parse().ok())
+        .collect()
+}
+
+fn described(status: &Statx, recorded: Option<Override>) -> Inode {
+    let real_mode = u32::from(status.stx_mode);
+    let native = Override {
+        uid: status.stx_uid,
+        gid: status.stx_gid,
+        mode: real_mode,
+        rdev: libc::makedev(status.stx_rdev_major, status.stx_rdev_minor),
+    };
+    Inode {
+        seen: recorded.unwrap_or(native),
+        is_recorded: recorded.is_some(),
+        real_mode,
+        key: key_of(status),
     }
 }
 

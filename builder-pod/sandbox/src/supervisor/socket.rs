@@ -69,18 +69,18 @@ impl Supervisor {
     }
 
     fn settle_one(&self, socket: &PendingSocket) -> bool {
-        let Ok(inode) = self.records.inode(&socket.path, false) else {
+        let Ok(pinned) = self.records.pin(&socket.path, false) else {
             return false;
         };
-        if !inode.is_socket() {
+        if !pinned.inode.is_socket() {
             return false;
         }
         let new = Override {
             uid: socket.uid,
             gid: socket.gid,
-            ..inode.seen
+            ..pinned.inode.seen
         };
-        let _ = self.records.record(&socket.path, false, &inode, new);
+        let _ = self.records.record(&pinned, new);
         true
     }
 }

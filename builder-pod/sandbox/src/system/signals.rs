@@ -58,7 +58,8 @@ pub(crate) fn arrived(descriptor: &OwnedFd) -> Vec<Arrived> {
         }
         signals.push(Arrived {
             signal: i32::try_from(information.ssi_signo).unwrap_or(0),
-            from_outside: information.ssi_pid == 0,
+            // Who queues a signal by rt_sigqueueinfo(2) chooses its process number, but not such a code.
+            from_outside: information.ssi_pid == 0 && information.ssi_code >= 0,
         });
     }
 }

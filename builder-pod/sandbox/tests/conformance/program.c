@@ -526,7 +526,11 @@ static void permissions(void) {
   say("list: %s\n", came(open("closed", O_RDONLY | O_DIRECTORY)));
   say("write: %s\n", came(open("open", O_WRONLY)));
   say("new: %s\n", came(open("new", O_CREAT | O_WRONLY, 0644)));
-  say("mkdir: %s\n", came(mkdir("new", 0755)));
+  say("mkdir: %s\n", came(mkdir("fresh", 0755)));
+  say("mkdir of what is there: %s\n", came(mkdir("open", 0755)));
+  say("mkdir of the root: %s\n", came(mkdir("/", 0755)));
+  say("open what is there: %s\n", came(open("open", O_CREAT | O_RDONLY, 0644) >= 0 ? 0 : -1));
+  say("link over what is there: %s\n", came(symlink("x", "open")));
   say("unlink: %s\n", came(unlink("open")));
   say("sticky: %s\n", came(unlink("tmp/theirs")));
   say("chdir: %s\n", came(chdir("closed")));

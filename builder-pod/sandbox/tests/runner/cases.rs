@@ -9,6 +9,9 @@ use stagecraft_protocol::runner::{Ending, EngineMessage, RunnerMessage};
 use stagecraft_sandbox::ChannelError;
 
 use crate::conformance::calls_come_out_as_for_a_real_root;
+use crate::escapes::{
+    links_of_a_step_lead_the_engine_nowhere_else, nothing_that_a_step_tries_gets_it_out,
+};
 use crate::harness::{Case, Sandbox, request};
 
 macro_rules! cases {
@@ -37,6 +40,8 @@ cases![
     our_attributes_are_not_there_and_capabilities_are,
     unnamed_files_and_sockets_belong_to_who_made_them,
     the_runner_is_out_of_reach,
+    nothing_that_a_step_tries_gets_it_out,
+    links_of_a_step_lead_the_engine_nowhere_else,
     what_a_pod_refuses_is_refused,
     a_daemon_is_dead_before_the_step_ends,
     a_kill_ends_a_step_at_once,
@@ -291,6 +296,7 @@ fn a_user_is_kept_out_of_what_is_closed_to_it() {
         "test ! -w /open",
         "echo x > /mine/f && rm /mine/f",
         "touch /tmp/own && mv /tmp/own /tmp/other && rm /tmp/other",
+        "mkdir -p /mine/e/f && rm -f /missing && mv /mine/e /mine/g",
         "mkdir /mine/d && cd /mine/d && touch f && chmod 0 f && ! cat f",
         "ls / && echo x > /dev/null && cat /proc/self/status",
     ] {
