@@ -2,7 +2,7 @@
 //!
 //! Invariant: it is asked instruction by instruction, so that stages which are not built may have anything.
 
-use crate::ast::{CopyInstruction, Instruction, Kind, RunInstruction, Span};
+use crate::ast::{Instruction, Kind, RunInstruction, Span, Spanned};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::git_reference::GitReference;
 use crate::options::{Network, Security};
@@ -25,14 +25,9 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
                 refuse("a here-document of RUN that begins with #!", script.span);
             }
         }
-        Kind::Copy(copy) => copy_flags(copy, "COPY", &mut refuse),
         Kind::Add(add) => {
-            copy_flags(add, "ADD", &mut refuse);
-            for source in add
-                .sources
-                .iter()
-                .filter(|source| is_fetched(&source.value))
-            {
+            let fetched = |source: &&Spanned<String>| is_fetched(&source.value);
+            for source in add.sources.iter().filter(fetched) {
                 refuse("ADD of a URL or git repository", source.span);
             }
         }
@@ -52,25 +47,6 @@ fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span)) {
         };
         if !is_done {
             refuse(&format!("RUN --{}", flag.name), flag.span);
-        }
-    }
-}
-
-fn copy_flags(copy: &CopyInstruction, keyword: &str, refuse: &mut impl FnMut(&str, Span)) {
-    let options = &copy.options;
-    for document in &copy.documents {
-        refuse(&format!("a here-document of {keyword}"), document.span);
-    }
-    for flag in &copy.flags {
-        let is_done = match flag.name.as_str() {
-            "from" | "chown" | "chmod" => true,
-            "link" => !options.link,
-            "parents" => !options.parents,
-            "keep-git-dir" => options.keep_git_directory == Some(false),
-            _ => false,
-        };
-        if !is_done {
-            refuse(&format!("{keyword} --{}", flag.name), flag.span);
         }
     }
 }

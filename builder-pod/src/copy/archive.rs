@@ -6,18 +6,7 @@
 use stagecraft_layer::{FsTree, Node, join_paths, name_of, parent_of};
 
 use super::plan::CopyPlan;
-use super::{CopyEntry, CopyError, CopyRequest};
-
-/// The entries of an archive whose headers were read into the tree `archive`, when it is all that is added.
-///
-/// # Errors
-/// When a file stands where the destination must be a directory.
-pub fn plan_archive(
-    request: &CopyRequest<'_>,
-    archive: &FsTree,
-) -> Result<Vec<CopyEntry>, CopyError> {
-    CopyPlan::new(request).unpack(archive)
-}
+use super::{CopyEntry, CopyError};
 
 impl CopyPlan<'_> {
     /// The entries of one source that is an archive.

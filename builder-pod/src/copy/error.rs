@@ -1,5 +1,6 @@
 //! Why files cannot be copied.
 
+use stagecraft_dockerfile::ignore::IgnoreError;
 use stagecraft_plan::ModeError;
 
 /// Why files cannot be copied.
@@ -21,6 +22,16 @@ pub enum CopyError {
     /// A wildcard cannot be understood.
     #[error("the wildcard {0:?} is malformed")]
     Pattern(String),
+    /// `--parents` of the root itself, or of nothing behind `/./`.
+    #[error(
+        "--parents needs a path below the source's root, and {0:?} names none; name what is in it, with * for all of it"
+    )]
+    ParentsOfRoot(String),
+    /// `--parents` of a path through a symbolic link.
+    #[error(
+        "--parents cannot copy {0:?}: it leads through a symbolic link, which cannot arrive as a directory; name where it leads"
+    )]
+    ParentIsLink(String),
     /// A file stands where a directory must be.
     #[error("cannot copy to {0:?}: a file is there, not a directory")]
     NotADirectory(String),
@@ -33,6 +44,9 @@ pub enum CopyError {
     /// Symbolic links go in circles.
     #[error("too many levels of symbolic links at {0:?}")]
     Loop(String),
+    /// A pattern of `--exclude` cannot be understood. Its number is its line.
+    #[error("--exclude cannot be understood")]
+    Exclude(#[from] IgnoreError),
     /// `--chmod` cannot be understood.
     #[error(transparent)]
     Mode(#[from] ModeError),

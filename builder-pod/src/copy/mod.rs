@@ -13,18 +13,19 @@ mod overlay;
 mod plan;
 mod sources;
 mod users;
+mod visible;
 
 use stagecraft_dockerfile::ignore::IgnoreFile;
 use stagecraft_layer::{FsTree, LayerId, Node, Time};
 use stagecraft_plan::ModeChange;
 
-pub use archive::plan_archive;
 pub use error::CopyError;
-pub use plan::{CopyPlan, plan_copy};
+pub use plan::CopyPlan;
 pub use sources::{FoundSource, find_sources};
 pub use users::{USER_FILE_LIMIT, User, UserError, Users, resolve_owner, resolve_user};
 
 /// One COPY or ADD, with everything its text needs resolved.
+#[derive(Clone, Copy)]
 pub struct CopyRequest<'a> {
     /// The files that may be copied.
     pub source: &'a FsTree,
@@ -32,6 +33,11 @@ pub struct CopyRequest<'a> {
     pub ignore: Option<&'a IgnoreFile>,
     /// The sources, expanded: files, directories and wildcards.
     pub sources: &'a [String],
+    /// `--parents`: what a source names arrives with the directories above it, `**` matches any number of them, and
+    /// what stands before a `/./` is left out.
+    pub parents: bool,
+    /// `--exclude`: what is left out of copied directories, relative to each.
+    pub exclude: Option<&'a IgnoreFile>,
     /// Absolute destination; a slash at its end means a directory.
     pub destination: &'a str,
     /// Owner of everything that is made; `None` keeps the source's.
@@ -44,6 +50,31 @@ pub struct CopyRequest<'a> {
     pub layer: LayerId,
     /// Time of directories that nobody described.
     pub implicit_time: Time,
+}
+
+impl<'a> CopyRequest<'a> {
+    /// A copy without flags.
+    #[must_use]
+    pub fn plain(
+        source: &'a FsTree,
+        sources: &'a [String],
+        target: &'a FsTree,
+        destination: &'a str,
+    ) -> Self {
+        Self {
+            source,
+            ignore: None,
+            sources,
+            parents: false,
+            exclude: None,
+            destination,
+            owner: None,
+            mode: None,
+            target,
+            layer: LayerId::NONE,
+            implicit_time: Time::default(),
+        }
+    }
 }
 
 /// Something that the copy makes.

@@ -8,25 +8,13 @@ use stagecraft_layer::{FsTree, Node, NodeKind, is_whiteout_name, join_paths, nam
 
 use super::overlay::Overlay;
 use super::sources::FoundSource;
-use super::{CopyEntry, CopyError, CopyRequest, ModeChange, find_sources, text};
+use super::visible::Visible;
+use super::{CopyEntry, CopyError, CopyRequest, ModeChange, text};
 
 /// The mode of a directory that nobody described.
 const IMPLICIT_MODE: u32 = 0o755;
 
-/// The entries of a COPY.
-///
-/// # Errors
-/// When a source does not exist or the destination cannot take it.
-pub fn plan_copy(request: &CopyRequest<'_>) -> Result<Vec<CopyEntry>, CopyError> {
-    let mut plan = CopyPlan::new(request);
-    let mut entries = Vec::new();
-    for found in find_sources(request)? {
-        entries.append(&mut plan.copy(&found)?);
-    }
-    Ok(entries)
-}
-
-/// A COPY or ADD while it is planned. The sources that [`find_sources`] gave are handed in one after the other:
+/// A COPY or ADD while it is planned. The sources that [`super::find_sources`] gave are handed in one after the other:
 /// ADD looks into each first and hands in an archive's tree instead.
 pub struct CopyPlan<'a> {
     pub(super) request: &'a CopyRequest<'a>,
@@ -56,23 +44,10 @@ impl<'a> CopyPlan<'a> {
         let destination = self.target.resolve(request.destination.as_bytes())?;
         match request.source.get(&found.path) {
             Some(node) if node.is_directory() => {
-                self.directory_contents(&found.path, &destination)?;
+                let visible = Visible::new(request, found)?;
+                self.directory_contents(&found.path, &destination, &visible)?;
             }
-            Some(node) => {
-                let inside = request.destination.ends_with('/')
-                    || self
-                        .target
-                        .get(&destination)
-                        .is_some_and(Node::is_directory);
-                let place = match inside {
-                    true => join_paths(&destination, name_of(&found.name)),
-                    false => destination,
-                };
-                // Links to files that were not named are not its business.
-                let mut node = node.clone();
-                node.link_group = None;
-                self.file(&found.path, &node, place)?;
-            }
+            Some(node) => self.named_file(&found.path, name_of(&found.name), node, destination)?,
             None => {
                 return Err(CopyError::NotFound {
                     source_path: text(&found.name),
@@ -82,6 +57,37 @@ impl<'a> CopyPlan<'a> {
             }
         }
         Ok(self.take_entries())
+    }
+
+    /// The entry of a file that is in no source tree.
+    ///
+    /// # Errors
+    /// When the destination cannot take it.
+    pub fn copy_inline(&mut self, name: &[u8], node: &Node) -> Result<Vec<CopyEntry>, CopyError> {
+        let destination = self.target.resolve(self.request.destination.as_bytes())?;
+        self.named_file(name, name, node, destination)?;
+        Ok(self.take_entries())
+    }
+
+    /// A file that was named: into a directory, or in the destination's place.
+    fn named_file(
+        &mut self,
+        source: &[u8],
+        name: &[u8],
+        node: &Node,
+        destination: Vec<u8>,
+    ) -> Result<(), CopyError> {
+        let there = self.target.get(&destination);
+        let inside =
+            self.request.destination.ends_with('/') || there.is_some_and(Node::is_directory);
+        let place = match inside {
+            true => join_paths(&destination, name),
+            false => destination,
+        };
+        // Links to files that were not named are not its business.
+        let mut node = node.clone();
+        node.link_group = None;
+        self.file(source, &node, place)
     }
 
     pub(super) fn take_entries(&mut self) -> Vec<CopyEntry> {
@@ -143,7 +149,12 @@ impl<'a> CopyPlan<'a> {
     }
 
     /// Copies what is in a directory; the destination itself keeps what it is, or is made anew.
-    fn directory_contents(&mut self, source: &[u8], destination: &[u8]) -> Result<(), CopyError> {
+    fn directory_contents(
+        &mut self,
+        source: &[u8],
+        destination: &[u8],
+        visible: &Visible<'_>,
+    ) -> Result<(), CopyError> {
         self.ensure_directory(destination, self.request.mode)?;
         let request = self.request;
         // Where directories of the source ended up: the destination's links are followed.
@@ -154,11 +165,8 @@ impl<'a> CopyPlan<'a> {
             if path.len() == source.len() || unseen.is_some_and(|hidden| is_below(path, hidden)) {
                 continue;
             }
-            if let Some(ignore) = request
-                .ignore
-                .filter(|ignore| ignore.is_ignored(&text(path)))
-            {
-                if node.is_directory() && !ignore.has_exceptions() {
+            if !visible.shows(path) {
+                if node.is_directory() && !visible.may_show_below() {
                     unseen = Some(path);
                 }
                 continue;
@@ -175,8 +183,7 @@ impl<'a> CopyPlan<'a> {
         Ok(())
     }
 
-    /// Where a directory of the source ended up. One that the ignore file hides is made when something below it
-    /// is shown again.
+    /// Where a directory of the source ended up. One that is hidden is made when something below it is shown.
     fn place_of<'s>(
         &mut self,
         source: &'s FsTree,

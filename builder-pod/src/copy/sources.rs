@@ -5,6 +5,7 @@
 use stagecraft_dockerfile::glob::{self, Glob};
 use stagecraft_layer::{Node, join_paths, name_of, parent_of};
 
+use super::visible::Visible;
 use super::{CopyError, CopyRequest, text};
 
 /// A source that exists.
@@ -14,6 +15,8 @@ pub struct FoundSource {
     pub name: Vec<u8>,
     /// The path that it leads to, links followed.
     pub path: Vec<u8>,
+    /// What of the directory is copied, relative to it; `None` for all of it.
+    pub pattern: Option<String>,
 }
 
 /// Every source in the order written; the matches of a wildcard in the order of their paths.
@@ -23,6 +26,10 @@ pub struct FoundSource {
 pub fn find_sources(request: &CopyRequest<'_>) -> Result<Vec<FoundSource>, CopyError> {
     let mut found = Vec::new();
     for source in request.sources {
+        if request.parents {
+            with_parents(request, source, &mut found)?;
+            continue;
+        }
         let clean = clean(source);
         if glob::has_wildcard(&clean) {
             matches(request, source, &clean, &mut found)?;
@@ -34,6 +41,46 @@ pub fn find_sources(request: &CopyRequest<'_>) -> Result<Vec<FoundSource>, CopyE
         Some(first) if found.is_empty() => Err(CopyError::NoMatch(first.clone())),
         _ => Ok(found),
     }
+}
+
+/// A source of `--parents`: the directory before the first `/./`, or the root, with what follows as its pattern.
+fn with_parents(
+    request: &CopyRequest<'_>,
+    source: &str,
+    found: &mut Vec<FoundSource>,
+) -> Result<(), CopyError> {
+    let (base, below) = source.split_once("/./").unwrap_or(("", source));
+    let (base, below) = (clean(base), clean(below));
+    if below.is_empty() {
+        return Err(CopyError::ParentsOfRoot(source.to_owned()));
+    }
+    let mut bases = Vec::new();
+    match glob::has_wildcard(&base) {
+        true => matches(request, source, &base, &mut bases)?,
+        false => bases.push(named(request, source, base.clone().into_bytes())?),
+    }
+    if !glob::has_wildcard(&base) && !glob::has_wildcard(&below) {
+        let directory = bases
+            .first()
+            .map(|base| base.path.clone())
+            .unwrap_or_default();
+        let path = join_paths(&directory, below.as_bytes());
+        named(request, source, path.clone())?;
+        if !request.source.contains(&path) {
+            return Err(CopyError::ParentIsLink(source.to_owned()));
+        }
+    }
+    for base in bases {
+        let base = FoundSource {
+            pattern: Some(below.clone()),
+            ..base
+        };
+        let visible = Visible::new(request, &base)?;
+        let is_shown = |(path, _): (&[u8], _)| path.len() > base.path.len() && visible.shows(path);
+        let matches_something = request.source.walk(&base.path).any(is_shown);
+        found.extend(matches_something.then_some(base));
+    }
+    Ok(())
 }
 
 /// The path without a leading slash, `.` and `..`; it never goes above the root.
@@ -55,7 +102,11 @@ fn named(request: &CopyRequest<'_>, source: &str, name: Vec<u8>) -> Result<Found
     let exists = request.source.contains(&path);
     let ignored = exists && (is_hidden(request, &name) || is_hidden(request, &path));
     if exists && !ignored {
-        return Ok(FoundSource { name, path });
+        return Ok(FoundSource {
+            name,
+            path,
+            pattern: None,
+        });
     }
     Err(CopyError::NotFound {
         source_path: source.to_owned(),

@@ -7,18 +7,19 @@ use std::io::{BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stagecraft_dockerfile::ignore::IgnoreFile;
 use stagecraft_image::Digest;
 use stagecraft_layer::{
     Changes, Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, TarIndex, Time, compare_paths,
     parent_of,
 };
-use stagecraft_plan::{Copy, CopySource, ModeChange, WorkDirectory};
+use stagecraft_plan::{Copy, CopySource, InlineFile, ModeChange, WorkDirectory};
 
 use super::StepError;
 use super::stage::{StageBuild, WithTail};
 use crate::context::Context;
 use crate::copy::{
-    CopyEntry, CopyPlan, CopyRequest, USER_FILE_LIMIT, Users, find_sources, plan_copy,
+    CopyEntry, CopyPlan, CopyRequest, FoundSource, USER_FILE_LIMIT, Users, find_sources,
     resolve_owner, resolve_user,
 };
 use crate::runners::Lease;
@@ -40,6 +41,7 @@ pub(super) struct LayerFile {
 enum Contents {
     Context(Arc<Context>),
     Archive(Arc<LayerTar>),
+    Document(Arc<[u8]>),
     Layers(Arc<HashMap<LayerId, Arc<LayerTar>>>),
 }
 
@@ -83,6 +85,8 @@ struct ResolvedCopy<'a> {
     owner: Option<(u32, u32)>,
     mode: Option<ModeChange>,
     ignored_by: Option<Arc<Context>>,
+    parents: bool,
+    exclude: IgnoreFile,
     implicit_time: Time,
 }
 
@@ -99,6 +103,8 @@ impl ResolvedCopy<'_> {
                 .as_ref()
                 .and_then(|context| context.ignore.as_ref()),
             sources: self.sources,
+            parents: self.parents,
+            exclude: Some(&self.exclude),
             destination: self.destination,
             owner: self.owner,
             mode: self.mode.as_ref(),
@@ -154,6 +160,7 @@ impl Contents {
             _ if node.size() == 0 => Ok(Box::new(std::io::empty())),
             Self::Context(context) => Ok(Box::new(context.open_file(path)?)),
             Self::Archive(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
+            Self::Document(content) => Ok(Box::new(std::io::Cursor::new(Arc::clone(content)))),
             Self::Layers(tars) => match tars.get(&node.layer) {
                 Some(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
                 None => Err(std::io::ErrorKind::NotFound.into()),
@@ -170,55 +177,84 @@ impl StageBuild<'_> {
         let Some(tree) = self.tree.take() else {
             return Err(StepError::Unplanned("a stage without files").into());
         };
-        let planned = match copy.is_add {
-            true => self.plan_add(copy, &source, &tree).await,
-            false => self.plan_files(copy, &source, &tree).await,
-        };
+        // The layer of `--link` knows nothing of those below it.
+        let below = if copy.link { &FsTree::new() } else { &tree };
+        let planned = self.plan_copy(copy, &source, below).await;
         self.tree = Some(tree);
         self.put(planned?).await?;
         Ok(())
     }
 
-    /// ADD: sources that are archives are unpacked, whatever they are called; the others are copied.
-    async fn plan_add(
-        &self,
-        copy: &Copy,
-        source: &SourceTree,
-        tree: &FsTree,
-    ) -> Result<Vec<Put>, StepError> {
-        let request = self.copy_request(copy, source, tree).await?;
-        let request = request.borrowed(source, tree)?;
-        let found = find_sources(&request)?;
-        let mut archives = Vec::with_capacity(found.len());
-        for found in &found {
-            archives.push(match source {
-                SourceTree::Context(context) => self.archive(context, &found.path).await?,
-                _ => None,
-            });
-        }
-        let mut plan = CopyPlan::new(&request);
-        let mut puts = Vec::new();
-        for (found, archive) in found.iter().zip(archives) {
-            if let Some((archive, tar)) = archive {
-                let contents = Contents::Archive(tar);
-                let entries = plan.unpack(&archive)?.into_iter();
-                puts.extend(entries.map(|entry| Put::new(entry, &archive, &contents)));
-            } else {
-                puts.extend(self.puts(plan.copy(found)?, source).await?);
-            }
-        }
-        Ok(puts)
-    }
-
-    async fn plan_files(
+    /// What arrives: the sources in their order, archives unpacked where the instruction does that, then the
+    /// Dockerfile's own documents.
+    async fn plan_copy(
         &self,
         copy: &Copy,
         source: &SourceTree,
         target: &FsTree,
     ) -> Result<Vec<Put>, StepError> {
         let request = self.copy_request(copy, source, target).await?;
-        let entries = plan_copy(&request.borrowed(source, target)?)?;
-        self.puts(entries, source).await
+        let request = request.borrowed(source, target)?;
+        let found = find_sources(&request)?;
+        let archives = match copy.unpack.unwrap_or(copy.is_add) {
+            true => self.archives(source, &found).await?,
+            false => HashMap::new(),
+        };
+        let mut plan = CopyPlan::new(&request);
+        let mut puts = Vec::new();
+        for found in &found {
+            match archives.get(&found.path) {
+                Some((archive, tar)) => {
+                    let contents = Contents::Archive(Arc::clone(tar));
+                    let entries = plan.unpack(archive)?.into_iter();
+                    puts.extend(entries.map(|entry| Put::new(entry, archive, &contents)));
+                }
+                None => puts.extend(self.puts(plan.copy(found)?, source).await?),
+            }
+        }
+        for document in &copy.documents {
+            puts.append(&mut self.document(&mut plan, document)?);
+        }
+        Ok(puts)
+    }
+
+    /// A file whose content stands in the Dockerfile. It has no time of its own.
+    fn document(
+        &self,
+        plan: &mut CopyPlan<'_>,
+        document: &InlineFile,
+    ) -> Result<Vec<Put>, StepError> {
+        let content: Arc<[u8]> = document.content.as_bytes().into();
+        let size = content.len() as u64;
+        let node = Node::new(NodeKind::File { size }, 0o644, 0, 0);
+        let entries = plan.copy_inline(document.name.as_bytes(), &node)?;
+        let put = |entry: CopyEntry| Put {
+            origin: entry.source.as_ref().map(|path| Origin {
+                path: path.clone(),
+                node: node.clone(),
+                contents: Contents::Document(Arc::clone(&content)),
+            }),
+            entry,
+        };
+        Ok(entries.into_iter().map(put).collect())
+    }
+
+    /// The sources that are archives, whatever they are called, by their paths.
+    async fn archives(
+        &self,
+        source: &SourceTree,
+        found: &[FoundSource],
+    ) -> Result<HashMap<Vec<u8>, (FsTree, Arc<LayerTar>)>, StepError> {
+        let mut archives = HashMap::new();
+        let SourceTree::Context(context) = source else {
+            return Ok(archives);
+        };
+        for found in found {
+            if let Some(archive) = self.archive(context, &found.path).await? {
+                archives.insert(found.path.clone(), archive);
+            }
+        }
+        Ok(archives)
     }
 
     /// Entries with the contents that they have in the source.
@@ -361,13 +397,20 @@ impl StageBuild<'_> {
             SourceTree::Context(context) => Some(Arc::clone(context)),
             _ => None,
         };
+        let exclude = IgnoreFile::from_patterns(copy.exclude.iter().map(String::as_str));
         Ok(ResolvedCopy {
             sources: &copy.sources,
+            parents: copy.parents,
+            exclude: exclude.map_err(crate::copy::CopyError::from)?,
             destination: &copy.destination,
             owner,
             mode,
             ignored_by,
-            implicit_time: self.implicit_time(),
+            // A linked layer depends on nothing below it, its times neither.
+            implicit_time: match copy.link {
+                true => Time::default(),
+                false => self.implicit_time(),
+            },
         })
     }
 

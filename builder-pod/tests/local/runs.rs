@@ -97,11 +97,11 @@ fn triggers_of_a_stage_run_first_in_the_stage_that_begins_with_it() {
 #[test]
 fn a_here_document_is_what_the_shell_runs_or_reads() {
     let image = workspace(
-        "RUN <<E\nset -e\necho a > /a\necho \"b $(cat /a)\" > /b\nE\n\
-         RUN cat <<ONE - > /c && cat <<-'TWO' > /d\nx $HOME\nONE\n\t$HOME\n\tTWO\n",
+        "ENV NAME=value\nRUN <<E\nset -e\necho a > /a\necho \"b $(cat /a)\" > /b\nE\n\
+         RUN cat <<ONE - > /c && cat <<-'TWO' > /d\nx $NAME\nONE\n\t$NAME\n\tTWO\n",
     )
     .build(&[]);
     assert_eq!(image.entry("b").content, "b a\n");
-    assert_eq!(image.entry("c").content, "x /root\n");
-    assert_eq!(image.entry("d").content, "$HOME\n");
+    assert_eq!(image.entry("c").content, "x value\n");
+    assert_eq!(image.entry("d").content, "$NAME\n");
 }
