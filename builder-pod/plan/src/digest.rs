@@ -123,7 +123,7 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
     let canonical = CanonicalPlan {
         schema: SCHEMA,
         epoch: plan.source_date_epoch,
-        images: images.map(|image| &image.digest).collect(),
+        images: images.filter_map(|image| image.digest.as_ref()).collect(),
         target: plan
             .stages
             .iter()

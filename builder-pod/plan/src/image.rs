@@ -50,8 +50,8 @@ pub struct PlannedImage {
     pub reference: Reference,
     /// The platform asked for.
     pub platform: Platform,
-    /// Digest of its manifest.
-    pub digest: Digest,
+    /// Digest of its manifest. It is missing only in what [`crate::Planner::understood`] gives.
+    pub digest: Option<Digest>,
     /// Whether a stage begins with it; otherwise files are only copied out of it.
     pub is_base: bool,
     /// Its configuration.

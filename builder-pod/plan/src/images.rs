@@ -69,18 +69,26 @@ impl Images {
         open.map(|image| image.request.clone()).collect()
     }
 
-    /// The resolved images, in the order of their ids.
+    /// The images, in the order of their ids.
     pub(crate) fn planned(&self) -> Vec<PlannedImage> {
         let planned = |image: &Image| {
-            let (digest, config) = image.resolved.clone()?;
-            Some(PlannedImage {
-                reference: image.request.reference.clone(),
-                platform: image.request.platform.clone(),
+            let ImageRequest {
+                reference,
+                platform,
+                ..
+            } = &image.request;
+            let (digest, config) = match &image.resolved {
+                Some((digest, config)) => (Some(digest.clone()), config.clone()),
+                None => (None, ImageConfig::scratch(platform)),
+            };
+            PlannedImage {
+                reference: reference.clone(),
+                platform: platform.clone(),
                 digest,
                 is_base: image.is_base,
                 config,
-            })
+            }
         };
-        self.0.iter().filter_map(planned).collect()
+        self.0.iter().map(planned).collect()
     }
 }

@@ -10,7 +10,9 @@
 
 mod chains;
 mod copy;
+mod diagram;
 mod digest;
+mod document;
 mod environment;
 mod go_format;
 mod graph;
@@ -30,6 +32,7 @@ mod run;
 mod stage;
 mod values;
 
+pub use document::DOCUMENT_VERSION;
 pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
 pub use inputs::PlanInputs;
 pub use mode::{ModeChange, ModeError};

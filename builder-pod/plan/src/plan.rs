@@ -210,6 +210,31 @@ impl BuildPlan {
     }
 }
 
+impl BuildPlan {
+    /// The stages in rounds: those of one need nothing but what stands in rounds before, so that they can be built
+    /// at the same time.
+    #[must_use]
+    pub fn rounds(&self) -> Vec<Vec<StageIndex>> {
+        let mut rounds: Vec<Vec<StageIndex>> = Vec::new();
+        for stage in &self.stages {
+            let round_of = |index: StageIndex| {
+                let found = rounds.iter().position(|round| round.contains(&index));
+                found.map_or(0, |round| round + 1)
+            };
+            let needed = stage.needs.iter().map(|edge| match edge.on {
+                Dependency::Stage(index) => round_of(index),
+                Dependency::Image(_) => 0,
+            });
+            let round = needed.max().unwrap_or(0);
+            match rounds.get_mut(round) {
+                Some(stages) => stages.push(stage.index),
+                None => rounds.push(vec![stage.index]),
+            }
+        }
+        rounds
+    }
+}
+
 impl StagePlan {
     /// Its name, or its index as text: what messages and reports call it.
     #[must_use]

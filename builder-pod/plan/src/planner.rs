@@ -38,6 +38,15 @@ pub enum Progress {
     Ready(Box<BuildPlan>),
 }
 
+/// What is done about an image that is not resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// It is asked for.
+    Known,
+    /// It is taken for an empty one.
+    Guessed,
+}
+
 /// What a stage begins with: its place in the plan, and what it inherits once that is known.
 struct Beginning {
     base: Base,
@@ -75,6 +84,21 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// What is wrong in the reachable stages, with what is doubtful, in the order of the file.
     pub fn step(&mut self) -> Result<Progress, Vec<Diagnostic>> {
+        self.attempt(Certainty::Known)
+    }
+
+    /// What of a file that cannot be planned was understood: its stages as far as their `FROM` is right. What comes
+    /// from an image that is not resolved is left out, and the image has no digest. The plan's digest means nothing;
+    /// nothing may be executed. There is none without a target.
+    pub fn understood(&mut self) -> Option<BuildPlan> {
+        match self.attempt(Certainty::Guessed) {
+            Ok(Progress::Ready(plan)) => Some(*plan),
+            Ok(Progress::Images(_)) | Err(_) => None,
+        }
+    }
+
+    fn attempt(&mut self, certainty: Certainty) -> Result<Progress, Vec<Diagnostic>> {
+        let is_guess = certainty == Certainty::Guessed;
         let Self {
             dockerfile,
             inputs,
@@ -105,6 +129,7 @@ impl<'a> Planner<'a> {
                 images,
                 diagnostics: findings,
                 found: BTreeSet::new(),
+                certainty,
             };
             let stages = read_stages(&mut session, &reachable);
             let Session {
@@ -116,13 +141,15 @@ impl<'a> Planner<'a> {
             if *is_whole {
                 refused = take_refused(&mut findings);
             }
-            stop_at_errors(&findings)?;
+            if !is_guess {
+                stop_at_errors(&findings)?;
+            }
             if !found.is_subset(&reachable) {
                 seeds.extend(found);
                 continue;
             }
             let open = images.open();
-            if !open.is_empty() {
+            if !open.is_empty() && !is_guess {
                 return Ok(Progress::Images(open));
             }
             findings.extend(arguments.unused(dockerfile, inputs));
@@ -130,10 +157,10 @@ impl<'a> Planner<'a> {
                 digest: Digest::of([]),
                 file: inputs.file.clone(),
                 target: StageIndex(target),
+                skipped: skipped(&graph, &reachable, &stages),
                 stages,
                 images: images.planned(),
                 run_chains: 0,
-                skipped: skipped(&graph, &reachable),
                 source_date_epoch: arguments.epoch,
                 warnings: sorted(findings),
                 refused: sorted(refused),
@@ -246,6 +273,10 @@ fn beginning(
                 .images
                 .resolved(id)
                 .map(|(_, config)| config.clone());
+            let config = match session.certainty {
+                Certainty::Known => config,
+                Certainty::Guessed => config.or_else(|| Some(ImageConfig::scratch(&platform))),
+            };
             Some(Beginning {
                 base: Base::Image(id),
                 inherited: config.map(|config| first_state(config, platform)),
@@ -300,13 +331,21 @@ fn take_refused(findings: &mut Vec<Diagnostic>) -> Vec<Diagnostic> {
     findings.extract_if(.., is_refusal).collect()
 }
 
-fn skipped(graph: &StageGraph<'_>, reachable: &BTreeSet<usize>) -> Vec<SkippedStage> {
+fn skipped(
+    graph: &StageGraph<'_>,
+    reachable: &BTreeSet<usize>,
+    planned: &[StagePlan],
+) -> Vec<SkippedStage> {
+    let is_planned = |index| planned.iter().any(|stage| stage.index == StageIndex(index));
     (0..graph.heads.len())
-        .filter(|index| !reachable.contains(index))
+        .filter(|index| !is_planned(*index))
         .map(|index| SkippedStage {
             index: StageIndex(index),
             name: graph.heads[index].name.clone(),
-            reason: graph.why_skipped(index),
+            reason: match reachable.contains(&index) {
+                true => "what it begins with is not understood".to_owned(),
+                false => graph.why_skipped(index),
+            },
         })
         .collect()
 }

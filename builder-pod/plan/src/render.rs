@@ -21,6 +21,7 @@ impl Display for BuildPlan {
             writeln!(out, "times clamped to {epoch}")?;
         }
         writeln!(out, "run chains {}", self.run_chains)?;
+        self.order_text(out)?;
         if !self.images.is_empty() {
             writeln!(out, "\nimages")?;
         }
@@ -73,6 +74,20 @@ impl BuildPlan {
         Ok(())
     }
 
+    /// Which stages can be built at the same time.
+    fn order_text(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        let rounds = self.rounds();
+        if self.stages.len() < 2 {
+            return Ok(());
+        }
+        writeln!(out, "\norder")?;
+        for (number, stages) in rounds.iter().enumerate() {
+            let names: Vec<String> = stages.iter().map(|index| self.name_of(*index)).collect();
+            writeln!(out, "  {}: {}", number + 1, names.join(", "))?;
+        }
+        Ok(())
+    }
+
     /// The edges that lead to a stage: why it is built.
     fn needed_by(&self, stage: &StagePlan, out: &mut Formatter<'_>) -> fmt::Result {
         if stage.index == self.target {
@@ -121,10 +136,10 @@ fn stage_name(stage: &StagePlan) -> String {
 
 pub(crate) fn pinned(image: &PlannedImage) -> String {
     let reference = image.reference.familiar();
-    let digest = if image.reference.digest() == Some(&image.digest) {
-        String::new()
-    } else {
-        format!(" = {}", image.digest)
+    let digest = match &image.digest {
+        None => " (not resolved)".to_owned(),
+        digest if image.reference.digest() == digest.as_ref() => String::new(),
+        Some(digest) => format!(" = {digest}"),
     };
     format!("{reference} {}{digest}", image.platform)
 }

@@ -19,6 +19,7 @@ use crate::inputs::{GlobalArguments, PlanInputs, word_error};
 use crate::operation::{Operation, WorkDirectory};
 use crate::path;
 use crate::plan::{Dependency, Edge, HistoryTemplate, Place, StageIndex, Step};
+use crate::planner::Certainty;
 
 /// Where programs are looked for if an image does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -47,6 +48,7 @@ pub(crate) struct Session<'a> {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Stages that a `--from` with a variable names.
     pub(crate) found: BTreeSet<usize>,
+    pub(crate) certainty: Certainty,
 }
 
 /// A stage while its instructions are read.

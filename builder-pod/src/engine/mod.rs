@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use stagecraft_plan::BuildPlan;
 use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::report::BuildReport;
 use stagecraft_protocol::request::{BuildRequest, Mode, Pins, Timestamps};
@@ -25,6 +24,8 @@ use crate::store::Store;
 use crate::times::Times;
 
 use planning::Planned;
+
+pub use planning::Explained;
 
 /// What an engine works with beside its request.
 pub struct Surroundings {
@@ -56,18 +57,17 @@ pub async fn run(request: &BuildRequest, surroundings: Surroundings) -> (Outcome
     (outcome, report)
 }
 
-/// Plans a request without executing anything.
+/// Plans as far as that is possible: what `stagecraft-builder plan` shows.
 ///
 /// # Errors
-/// What is wrong with the request, its context, its Dockerfile or its images.
-pub async fn plan_only(
+/// What is wrong with the request or its context. What is wrong with the Dockerfile or its images is in the answer.
+pub async fn explain(
     request: &BuildRequest,
     progress: &Progress,
-) -> Result<BuildPlan, Box<Failure>> {
+) -> Result<Explained, Box<Failure>> {
     let scratch = tempfile::tempdir()
         .map_err(|error| internal(format!("cannot make a scratch directory: {error}")))?;
-    let planned = planning::plan(request, scratch.path(), progress, false).await?;
-    Ok(Arc::unwrap_or_clone(planned.plan))
+    planning::explain(request, scratch.path(), progress).await
 }
 
 async fn build(

@@ -73,16 +73,7 @@ pub(super) async fn plan(
         .inspect_err(|failure| vertex.error(failure.message.clone()))?;
     vertex.done();
 
-    let inputs = PlanInputs {
-        file: context.dockerfile_name.clone(),
-        build_args: request.build_args.clone(),
-        target: request.target.clone(),
-        platform: platform.clone(),
-        build_platform: Platform::host(),
-        labels: request.labels.clone(),
-        source_date_epoch: super::epoch(request, &context),
-    };
-    let mut planner = Planner::new(&dockerfile, inputs);
+    let mut planner = Planner::new(&dockerfile, inputs(request, &context, platform));
     let mut images = HashMap::new();
     let plan = loop {
         match planner.step() {
@@ -109,6 +100,86 @@ pub(super) async fn plan(
         images,
         registry,
     })
+}
+
+/// A plan to look at, and everything that is wrong with it.
+#[derive(Debug)]
+pub struct Explained {
+    /// The plan; with a failure, what of it was understood, if anything was.
+    pub plan: Option<BuildPlan>,
+    /// What is wrong or doubtful, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The Dockerfile's name.
+    pub file: String,
+    /// The Dockerfile.
+    pub text: String,
+    /// Why a build would end without an image.
+    pub failure: Option<Box<Failure>>,
+}
+
+/// Opens, parses, resolves and plans as far as that is possible.
+pub(super) async fn explain(
+    request: &BuildRequest,
+    scratch: &Path,
+    progress: &Progress,
+) -> Result<Explained, Box<Failure>> {
+    let registry = client(request, false)?;
+    let platform = platform(request)?;
+    let context = Context::open(request, scratch)
+        .await
+        .map_err(|error| context_failure(&error))?;
+    let (dockerfile, mut diagnostics) = stagecraft_dockerfile::parse(&context.dockerfile);
+    let is_broken = diagnostics.iter().any(Diagnostic::is_error);
+    let mut planner = Planner::new(&dockerfile, inputs(request, &context, platform)).whole();
+    let mut failure = None;
+    let plan = loop {
+        match planner.step() {
+            Ok(Need::Ready(plan)) => {
+                diagnostics.extend(plan.warnings.iter().chain(&plan.refused).cloned());
+                break Some(*plan);
+            }
+            // Registries are asked only for a file that may be built.
+            Ok(Need::Images(_)) if is_broken => break planner.understood(),
+            Ok(Need::Images(wanted)) => {
+                match resolve_all(&registry, request, &wanted, progress).await {
+                    Ok(resolved) => {
+                        for (id, image) in resolved {
+                            planner.provide(id, image.digest.clone(), image.config.clone());
+                        }
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        break planner.understood();
+                    }
+                }
+            }
+            Err(found) => {
+                diagnostics.extend(found);
+                break planner.understood();
+            }
+        }
+    };
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    let wrong = dockerfile_failure(&diagnostics, &context.dockerfile_name, "");
+    Ok(Explained {
+        plan,
+        failure: failure.or(wrong),
+        diagnostics,
+        file: context.dockerfile_name.clone(),
+        text: context.dockerfile.clone(),
+    })
+}
+
+fn inputs(request: &BuildRequest, context: &Context, platform: Platform) -> PlanInputs {
+    PlanInputs {
+        file: context.dockerfile_name.clone(),
+        build_args: request.build_args.clone(),
+        target: request.target.clone(),
+        platform,
+        build_platform: Platform::host(),
+        labels: request.labels.clone(),
+        source_date_epoch: super::epoch(request, context),
+    }
 }
 
 async fn resolve_all(
@@ -246,24 +317,8 @@ impl Diagnostics<'_> {
     /// Shows all of them; the first error is the failure.
     fn check(&self, diagnostics: &[Diagnostic]) -> Result<(), Box<Failure>> {
         self.warn(diagnostics);
-        let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.is_error()) else {
-            return Ok(());
-        };
-        let errors = diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.is_error())
-            .count();
-        let mut message = first.full_message();
-        if errors > 1 {
-            message.push_str(&format!(" (and {} more errors, see the log)", errors - 1));
-        }
-        let mut failure = Failure::new(FailureReason::Dockerfile, message);
-        failure.file = Some(self.context.dockerfile_name.clone());
-        failure.line = Some(first.span.line);
-        failure.column = Some(first.span.column);
-        failure.instruction = first.instruction.clone();
-        failure.stage = first.stage.clone();
-        Err(Box::new(failure))
+        let file = &self.context.dockerfile_name;
+        dockerfile_failure(diagnostics, file, ", see the log").map_or(Ok(()), Err)
     }
 
     fn warn(&self, diagnostics: &[Diagnostic]) {
@@ -278,4 +333,22 @@ impl Diagnostics<'_> {
             }
         }
     }
+}
+
+/// The first error as the failure; `see` is where the others are.
+fn dockerfile_failure(diagnostics: &[Diagnostic], file: &str, see: &str) -> Option<Box<Failure>> {
+    let mut errors = diagnostics.iter().filter(|one| one.is_error());
+    let first = errors.next()?;
+    let mut message = first.full_message();
+    match errors.count() {
+        0 => {}
+        more => message.push_str(&format!(" (and {more} more errors{see})")),
+    }
+    let mut failure = Failure::new(FailureReason::Dockerfile, message);
+    failure.file = Some(file.to_owned());
+    failure.line = Some(first.span.line);
+    failure.column = Some(first.span.column);
+    failure.instruction = first.instruction.clone();
+    failure.stage = first.stage.clone();
+    Some(Box::new(failure))
 }

@@ -101,7 +101,7 @@ fn image(plan: &BuildPlan, id: ImageId) -> Value {
     let reference = image.reference.to_string();
     let pinned = match reference.split_once('@') {
         Some(_) => reference,
-        None => format!("{reference}@{}", image.digest),
+        None => format!("{reference}@{}", image.digest.as_ref().unwrap()),
     };
     json!({"source": format!("docker-image://{pinned}"), "platform": image.platform.to_string()})
 }
