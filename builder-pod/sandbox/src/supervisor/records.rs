@@ -243,7 +243,8 @@ impl Records {
         };
         match result {
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => {
-                self.remember(inode.key, new);
+                let is_native = (new.uid, new.gid, new.mode) == (0, 0, inode.real_mode);
+                self.remember(inode.key, new, is_native);
                 Ok(())
             }
             other => other,
@@ -270,18 +271,18 @@ impl Records {
             let _ = rustix::fs::chmodat(CWD, pinned.path(), mode, AtFlags::empty());
         }
         // Through its path: a descriptor of a lower layer stays there.
-        let key = key_of(&status(pinned.path(), true)?);
-        self.remember(key, new);
+        let now = status(pinned.path(), true)?;
+        let is_native = (new.uid, new.gid, new.mode) == (0, 0, u32::from(now.stx_mode));
+        self.remember(key_of(&now), new, is_native);
         Ok(())
     }
 
-    fn remember(&self, key: InodeKey, new: Override) {
+    fn remember(&self, key: InodeKey, new: Override, is_native: bool) {
         let mut specials = self
             .specials
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_plain = new.uid == 0 && new.gid == 0 && new.mode & 0o7000 == 0;
-        if is_plain && !specials.entries.contains_key(&key) {
+        if is_native && !specials.entries.contains_key(&key) {
             return;
         }
         specials.entries.insert(key, new);
