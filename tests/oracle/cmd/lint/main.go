@@ -33,7 +33,9 @@ type question struct {
 	// Build asks for the warnings of a build instead of those of a check: then only stages that are needed count.
 	Build  bool             `json:"build,omitempty"`
 	Images map[string]image `json:"images,omitempty"`
-	X
+	Answer *answer          `json:"answer,omitempty"`
+	// Ours is what the product says where it differs on purpose; it is kept as it is.
+	Ours json.RawMessage `json:"ours,omitempty"`
 }
 
 // answer is what BuildKit says: rules with the line that they are about, sorted by line.
