@@ -7,10 +7,12 @@
 pub mod cli;
 pub mod context;
 pub mod copy;
+pub mod diagnostics;
 pub mod engine;
 pub mod execute;
 pub mod export;
 pub mod failure;
+pub mod lint;
 pub mod progress;
 pub mod rootfs;
 pub mod runners;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use stagecraft_dockerfile::Colours;
 use stagecraft_protocol::progress::{Event, Place, render};
 
 /// Longest text of one output event, in bytes. Container runtimes split log lines at 16 KiB, and the rest of
@@ -22,19 +23,33 @@ pub struct Progress {
 
 struct Inner {
     next: AtomicU32,
+    colours: Colours,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
 impl Progress {
-    /// Prints to `out`.
+    /// Prints to `out`, without colours.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self::with_colours(out, Colours::Never)
+    }
+
+    /// Prints to `out`; excerpts of the Dockerfile may have colours, steps never do.
+    #[must_use]
+    pub fn with_colours(out: Box<dyn Write + Send>, colours: Colours) -> Self {
         Self {
             inner: Arc::new(Inner {
                 next: AtomicU32::new(1),
+                colours,
                 out: Mutex::new(out),
             }),
         }
+    }
+
+    /// Whether excerpts may have colours.
+    #[must_use]
+    pub fn colours(&self) -> Colours {
+        self.inner.colours
     }
 
     /// Starts a step outside of any stage: loading, resolving, exporting.

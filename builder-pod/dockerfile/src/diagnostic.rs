@@ -78,6 +78,12 @@ impl Code {
         format!("SC{:04}", 1001 + self as u32)
     }
 
+    /// Whether a lint rule says the same of a warning, under a name by which it can be silenced.
+    #[must_use]
+    pub const fn is_ruled(self) -> bool {
+        matches!(self, Self::EmptyContinuation | Self::UndefinedVariable)
+    }
+
     /// What it is about, in a few words.
     #[must_use]
     pub const fn title(self) -> &'static str {

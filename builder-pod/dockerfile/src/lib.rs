@@ -40,7 +40,7 @@ pub use diagnostic::{Code, Diagnostic, Severity};
 pub use mount::{Access, CacheSharing, Mount, MountField, MountFlag, MountKind};
 pub use options::{CopyOptions, Device, Network, RunOptions, Security};
 pub use parse::parse;
-pub use render::render;
+pub use render::{Colours, Excerpt, render, render_with};
 pub use suggest::nearest;
 pub use trigger::parse_trigger;
 pub use words::{Expansion, Lookup, WordError, expand, expand_document, expand_words, split_words};

@@ -30,15 +30,8 @@ pub(super) struct InputArguments {
     /// Platform to build for [default: that of this machine]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// Read images of HOST from a mirror first
-    #[arg(long, value_name = "HOST=[http://]HOST:PORT")]
-    registry_mirror: Vec<String>,
-    /// Speak plain http to this registry
-    #[arg(long, value_name = "HOST:PORT")]
-    insecure_registry: Vec<String>,
-    /// Trust the CA certificates of a PEM file for a registry
-    #[arg(long, value_name = "HOST[:PORT]=FILE")]
-    registry_ca: Vec<String>,
+    #[command(flatten)]
+    registries: RegistryArguments,
     /// Clamp every time in the image to these seconds since 1970, and set SOURCE_DATE_EPOCH in RUN
     #[arg(
         long,
@@ -53,6 +46,20 @@ pub(super) struct InputArguments {
     /// The directory with the files that the Dockerfile may copy
     #[arg(value_name = "CONTEXT")]
     context: PathBuf,
+}
+
+/// Flags about registries.
+#[derive(clap::Args)]
+pub(super) struct RegistryArguments {
+    /// Read images of HOST from a mirror first
+    #[arg(long, value_name = "HOST=[http://]HOST:PORT")]
+    registry_mirror: Vec<String>,
+    /// Speak plain http to this registry
+    #[arg(long, value_name = "HOST:PORT")]
+    insecure_registry: Vec<String>,
+    /// Trust the CA certificates of a PEM file for a registry
+    #[arg(long, value_name = "HOST[:PORT]=FILE")]
+    registry_ca: Vec<String>,
 }
 
 #[derive(clap::Args)]
@@ -195,14 +202,14 @@ impl InputArguments {
                 path: path_text(&context)?,
             },
             context_path: String::new(),
-            build_args: self.build_args()?,
+            build_args: build_args(&self.build_arg)?,
             target: self.target.clone(),
             images: Vec::new(),
             labels: pairs("--label", &self.label)?,
             timestamps: self
                 .source_date_epoch
                 .map_or(Timestamps::BuildTime, Timestamps::Epoch),
-            registries: self.registries()?,
+            registries: self.registries.settings()?,
             credential_files: docker_config(),
             runners: u32::MAX,
             parallel_stages: parallel,
@@ -227,24 +234,11 @@ impl InputArguments {
             .map(DockerfileSource::Inline)
             .map_err(|error| format!("the Dockerfile {}: {error}", file.display()))
     }
+}
 
-    fn build_args(&self) -> Result<BTreeMap<String, String>, String> {
-        let mut build_args = BTreeMap::new();
-        for argument in &self.build_arg {
-            match argument.split_once('=') {
-                Some(("", _)) => return Err(format!("--build-arg {argument}: the name is empty")),
-                Some((name, value)) => _ = build_args.insert(name.to_owned(), value.to_owned()),
-                None => {
-                    if let Ok(value) = std::env::var(argument) {
-                        build_args.insert(argument.clone(), value);
-                    }
-                }
-            }
-        }
-        Ok(build_args)
-    }
-
-    fn registries(&self) -> Result<Vec<RegistrySettings>, String> {
+impl RegistryArguments {
+    /// What they say, by registry.
+    pub(super) fn settings(&self) -> Result<Vec<RegistrySettings>, String> {
         let mut by_host: BTreeMap<String, RegistrySettings> = BTreeMap::new();
         let mut settings = |host: &str, change: &dyn Fn(&mut RegistrySettings)| {
             let entry = by_host
@@ -284,6 +278,23 @@ impl InputArguments {
     }
 }
 
+/// Build arguments by name.
+pub(super) fn build_args(given: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let mut build_args = BTreeMap::new();
+    for argument in given {
+        match argument.split_once('=') {
+            Some(("", _)) => return Err(format!("--build-arg {argument}: the name is empty")),
+            Some((name, value)) => _ = build_args.insert(name.to_owned(), value.to_owned()),
+            None => {
+                if let Ok(value) = std::env::var(argument) {
+                    build_args.insert(argument.clone(), value);
+                }
+            }
+        }
+    }
+    Ok(build_args)
+}
+
 fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, String>, String> {
     let pair = |value: &String| match value.split_once('=') {
         Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), text.to_owned())),
@@ -299,7 +310,7 @@ fn path_text(path: &Path) -> Result<String, String> {
 }
 
 /// Where `docker login` keeps its credentials; helpers (credsStore) are not executed.
-fn docker_config() -> Vec<String> {
+pub(super) fn docker_config() -> Vec<String> {
     let directory = std::env::var_os("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));

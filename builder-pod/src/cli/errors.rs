@@ -1,5 +1,8 @@
 //! How an end looks on the terminal: text for people, one line of JSON for programs.
 
+use std::io::IsTerminal;
+
+use stagecraft_dockerfile::Colours;
 use stagecraft_protocol::failure::Failure;
 use stagecraft_protocol::verdict::Outcome;
 
@@ -23,7 +26,19 @@ pub(super) fn usage(message: &str) -> u8 {
 
 /// Progress lines on standard error.
 pub(super) fn progress_to_stderr() -> Progress {
-    Progress::new(Box::new(std::io::stderr()))
+    let colours = colours(&std::io::stderr());
+    Progress::with_colours(Box::new(std::io::stderr()), colours)
+}
+
+/// Colours for a terminal, unless `NO_COLOR` is set to something (no-color.org) or the terminal is dumb.
+pub(super) fn colours(out: &impl IsTerminal) -> Colours {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if out.is_terminal() && !is_set("NO_COLOR") && !is_dumb {
+        Colours::Always
+    } else {
+        Colours::Never
+    }
 }
 
 /// Prints how it ended.

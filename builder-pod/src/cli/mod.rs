@@ -5,6 +5,7 @@
 mod build;
 mod engine;
 mod errors;
+mod lint;
 mod plan;
 
 use std::process::ExitCode;
@@ -25,6 +26,11 @@ enum Command {
     Build(Box<build::BuildArguments>),
     /// Show the stages, steps and images that a build would use; runs nothing
     Plan(Box<plan::PlanArguments>),
+    /// Check a Dockerfile: all that is wrong, and what is allowed but probably not meant
+    ///
+    /// Exit codes: 0 nothing was found, 1 rules found something, 2 the command line is wrong, 10 the file cannot
+    /// be built.
+    Lint(Box<lint::LintArguments>),
     /// The engine of a build pod
     #[command(hide = true)]
     Engine(engine::EngineArguments),
@@ -65,6 +71,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Build(arguments) => build::run(*arguments).await,
             Command::Plan(arguments) => plan::run(*arguments).await,
+            Command::Lint(arguments) => lint::run(*arguments).await,
             Command::Engine(arguments) => engine::run(arguments).await,
             Command::Runner(_) => 0,
         }

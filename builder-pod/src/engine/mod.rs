@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::times::Times;
 
 use planning::Planned;
+pub(crate) use planning::client as registry_client;
 
 pub use planning::Explained;
 

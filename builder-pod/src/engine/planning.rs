@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use stagecraft_dockerfile::Diagnostic;
+use stagecraft_dockerfile::lint::{CHECK_ARGUMENT, Linter};
+use stagecraft_dockerfile::{Diagnostic, Dockerfile, Excerpt, render_with};
 use stagecraft_image::{Digest, Platform, Reference};
+use stagecraft_plan::lint::{LintInputs, Scope, lint};
 use stagecraft_plan::{BuildPlan, ImageId, ImageRequest, PlanInputs, Planner, Progress as Need};
 use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::progress::plan_title;
@@ -16,6 +18,7 @@ use stagecraft_registry::{
 };
 
 use crate::context::{Context, ContextError};
+use crate::diagnostics;
 use crate::failure::{chain, is_disk_full, reading};
 use crate::progress::Progress;
 
@@ -47,7 +50,11 @@ pub(super) async fn plan(
     progress: &Progress,
     refuse_loopback: bool,
 ) -> Result<Planned, Box<Failure>> {
-    let registry: Arc<dyn Registry> = Arc::new(client(request, refuse_loopback)?);
+    let registry: Arc<dyn Registry> = Arc::new(client(
+        &request.registries,
+        &request.credential_files,
+        refuse_loopback,
+    )?);
     let platform = platform(request)?;
     let vertex = progress.internal("load build context");
     let context = match Context::open(request, scratch).await {
@@ -63,17 +70,18 @@ pub(super) async fn plan(
         "load build definition from {}",
         context.dockerfile_name
     ));
-    let (dockerfile, diagnostics) = stagecraft_dockerfile::parse(&context.dockerfile);
+    let (dockerfile, parsed) = stagecraft_dockerfile::parse(&context.dockerfile);
+    let inputs = inputs(request, &context, platform);
+    let mut planner = Planner::new(&dockerfile, inputs.clone());
     let report = Diagnostics {
         context: &context,
         progress,
     };
     report
-        .check(&diagnostics)
+        .parsed(&dockerfile, parsed.clone(), &inputs, &mut planner)
         .inspect_err(|failure| vertex.error(failure.message.clone()))?;
     vertex.done();
 
-    let mut planner = Planner::new(&dockerfile, inputs(request, &context, platform));
     let mut images = HashMap::new();
     let plan = loop {
         match planner.step() {
@@ -84,15 +92,17 @@ pub(super) async fn plan(
                     images.insert(id, image);
                 }
             }
-            Err(diagnostics) => {
-                report.check(&diagnostics)?;
+            Err(found) => {
+                report.fail(&diagnostics::errors(&[], &found))?;
                 return Err(super::internal(
                     "the planner failed without an error".to_owned(),
                 ));
             }
         }
     };
-    report.warn(&plan.warnings);
+    let warnings = plan.warnings.iter();
+    report.show(warnings.filter(|warning| !warning.code.is_ruled()));
+    report.lint(&dockerfile, &parsed, &inputs, &plan)?;
     progress.internal(plan_title(plan.stages.len())).done();
     Ok(Planned {
         plan: Arc::new(*plan),
@@ -123,19 +133,19 @@ pub(super) async fn explain(
     scratch: &Path,
     progress: &Progress,
 ) -> Result<Explained, Box<Failure>> {
-    let registry = client(request, false)?;
+    let registry = client(&request.registries, &request.credential_files, false)?;
     let platform = platform(request)?;
     let context = Context::open(request, scratch)
         .await
         .map_err(|error| context_failure(&error))?;
-    let (dockerfile, mut diagnostics) = stagecraft_dockerfile::parse(&context.dockerfile);
-    let is_broken = diagnostics.iter().any(Diagnostic::is_error);
+    let (dockerfile, mut found) = stagecraft_dockerfile::parse(&context.dockerfile);
+    let is_broken = found.iter().any(Diagnostic::is_error);
     let mut planner = Planner::new(&dockerfile, inputs(request, &context, platform)).whole();
     let mut failure = None;
     let plan = loop {
         match planner.step() {
             Ok(Need::Ready(plan)) => {
-                diagnostics.extend(plan.warnings.iter().chain(&plan.refused).cloned());
+                found.extend(plan.warnings.iter().chain(&plan.refused).cloned());
                 break Some(*plan);
             }
             // Registries are asked only for a file that may be built.
@@ -153,18 +163,19 @@ pub(super) async fn explain(
                     }
                 }
             }
-            Err(found) => {
-                diagnostics.extend(found);
+            Err(wrong) => {
+                found.extend(wrong);
                 break planner.understood();
             }
         }
     };
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    let wrong = dockerfile_failure(&diagnostics, &context.dockerfile_name, "");
+    found.sort_by_key(|diagnostic| diagnostic.span.start);
+    let errors = diagnostics::errors(&found, &[]);
+    let wrong = diagnostics::failure(&errors, &context.dockerfile_name);
     Ok(Explained {
         plan,
         failure: failure.or(wrong),
-        diagnostics,
+        diagnostics: found,
         file: context.dockerfile_name.clone(),
         text: context.dockerfile.clone(),
     })
@@ -242,11 +253,19 @@ fn platform(request: &BuildRequest) -> Result<Platform, Box<Failure>> {
     )
 }
 
-fn client(request: &BuildRequest, refuse_loopback: bool) -> Result<RegistryClient, Box<Failure>> {
+/// A client of the registries that a request names settings and credentials for.
+///
+/// # Errors
+/// When a file of them cannot be read or is malformed.
+pub(crate) fn client(
+    registries: &[RegistrySettings],
+    credential_files: &[String],
+    refuse_loopback: bool,
+) -> Result<RegistryClient, Box<Failure>> {
     let configuration =
         |message: String| Box::new(Failure::new(FailureReason::Configuration, message));
     let mut credentials = Credentials::default();
-    for file in &request.credential_files {
+    for file in credential_files {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             // A secret that a service account names need not exist.
@@ -262,7 +281,7 @@ fn client(request: &BuildRequest, refuse_loopback: bool) -> Result<RegistryClien
         credentials.extend(more);
     }
     let mut hosts = Vec::new();
-    for settings in &request.registries {
+    for settings in registries {
         hosts.push(host(settings).map_err(configuration)?);
     }
     RegistryClient::new(ClientSettings {
@@ -307,48 +326,105 @@ fn context_failure(error: &ContextError) -> Box<Failure> {
     Box::new(failure)
 }
 
-/// Turns diagnostics into progress lines and, where one is an error, into the failure.
+/// Shows diagnostics as progress lines and makes failures of errors.
 struct Diagnostics<'a> {
     context: &'a Context,
     progress: &'a Progress,
 }
 
 impl Diagnostics<'_> {
-    /// Shows all of them; the first error is the failure.
-    fn check(&self, diagnostics: &[Diagnostic]) -> Result<(), Box<Failure>> {
-        self.warn(diagnostics);
-        let file = &self.context.dockerfile_name;
-        dockerfile_failure(diagnostics, file, ", see the log").map_or(Ok(()), Err)
+    /// Fails if the file could not be parsed, with everything else that is wrong with it.
+    fn parsed(
+        &self,
+        dockerfile: &Dockerfile,
+        mut parsed: Vec<Diagnostic>,
+        inputs: &PlanInputs,
+        planner: &mut Planner<'_>,
+    ) -> Result<(), Box<Failure>> {
+        let warnings = parsed.iter().filter(|one| !one.is_error());
+        self.show(warnings.filter(|warning| !warning.code.is_ruled()));
+        let argument = inputs.build_args.get(CHECK_ARGUMENT).map(String::as_str);
+        if let Err(wrong) = Linter::new(dockerfile, argument, false) {
+            parsed.push(*wrong);
+        }
+        if !parsed.iter().any(Diagnostic::is_error) {
+            return Ok(());
+        }
+        let planned = planner.step().err().unwrap_or_default();
+        self.fail(&diagnostics::errors(&parsed, &planned))
     }
 
-    fn warn(&self, diagnostics: &[Diagnostic]) {
-        for diagnostic in diagnostics {
-            let text = stagecraft_dockerfile::render(
-                diagnostic,
-                &self.context.dockerfile,
-                &self.context.dockerfile_name,
-            );
+    /// Shows errors, and makes a failure of them if there are any.
+    fn fail(&self, errors: &[Diagnostic]) -> Result<(), Box<Failure>> {
+        self.show(errors);
+        match diagnostics::failure(errors, &self.context.dockerfile_name) {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows what the lint rules find in the stages that are built; fails only where the file asks for it.
+    fn lint(
+        &self,
+        dockerfile: &Dockerfile,
+        parsed: &[Diagnostic],
+        inputs: &PlanInputs,
+        plan: &BuildPlan,
+    ) -> Result<(), Box<Failure>> {
+        let config = |reference: &Reference, platform: &Platform| {
+            let mut images = plan.images.iter();
+            let image = images
+                .find(|image| image.reference == *reference && image.platform == *platform)?;
+            Some(image.config.clone())
+        };
+        let checked = lint(&LintInputs {
+            text: &self.context.dockerfile,
+            dockerfile,
+            parsed,
+            inputs,
+            scope: Scope::Needed,
+            strict: false,
+            ignore: self.context.ignore.as_ref(),
+            images: &config,
+        });
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(wrong) => return self.fail(&[*wrong]),
+        };
+        self.show(&checked.findings);
+        let failing = checked.failing();
+        let Some(first) = failing.first() else {
+            return Ok(());
+        };
+        let names: Vec<&str> = failing.iter().map(|rule| rule.name()).collect();
+        let message = format!(
+            "the file's check has error=true, and these rules found something: {}",
+            names.join(", ")
+        );
+        let mut failure = Failure::new(FailureReason::Dockerfile, message);
+        failure.file = Some(self.context.dockerfile_name.clone());
+        let place = checked
+            .findings
+            .iter()
+            .find(|finding| finding.rule == *first);
+        failure.line = place.map(|finding| finding.span.line);
+        failure.column = place.map(|finding| finding.span.column);
+        Err(Box::new(failure))
+    }
+
+    fn show<'d, T>(&self, all: impl IntoIterator<Item = &'d T>)
+    where
+        T: 'd,
+        &'d T: Into<Excerpt<'d>>,
+    {
+        let context = self.context;
+        let colours = self.progress.colours();
+        for one in all {
+            let name = &context.dockerfile_name;
+            let text = render_with(one, &context.dockerfile, name, colours);
             for line in text.lines() {
                 self.progress.line(line);
             }
         }
     }
-}
-
-/// The first error as the failure; `see` is where the others are.
-fn dockerfile_failure(diagnostics: &[Diagnostic], file: &str, see: &str) -> Option<Box<Failure>> {
-    let mut errors = diagnostics.iter().filter(|one| one.is_error());
-    let first = errors.next()?;
-    let mut message = first.full_message();
-    match errors.count() {
-        0 => {}
-        more => message.push_str(&format!(" (and {more} more errors{see})")),
-    }
-    let mut failure = Failure::new(FailureReason::Dockerfile, message);
-    failure.file = Some(file.to_owned());
-    failure.line = Some(first.span.line);
-    failure.column = Some(first.span.column);
-    failure.instruction = first.instruction.clone();
-    failure.stage = first.stage.clone();
-    Some(Box::new(failure))
 }

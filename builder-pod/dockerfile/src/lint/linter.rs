@@ -113,11 +113,11 @@ impl Linter {
         self.is_error
     }
 
-    /// The findings in the order of the file; of one place, in the order of the rules.
+    /// The findings in the order of the file; of one place, in that of the rules.
     #[must_use]
     pub fn into_findings(mut self) -> Vec<Finding> {
         self.findings
-            .sort_by_key(|finding| (finding.span.line, finding.rule, finding.span.start));
+            .sort_by_key(|finding| (finding.span.line, finding.span.start, finding.rule));
         self.findings
     }
 }
