@@ -30,6 +30,11 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// Whether what is written through the descriptor changes the file.
+    fn writes(&self) -> bool {
+        self.flags.intersects(OFlags::WRONLY | OFlags::RDWR) && !self.flags.contains(OFlags::PATH)
+    }
+
     /// What a call of the open family asks for; `None` when the kernel will refuse it.
     pub(super) fn read(caller: &Caller<'_>) -> Result<Option<Self>, Errno> {
         let [first, second, ..] = caller.arguments();
@@ -151,9 +156,41 @@ impl Supervisor {
 
     pub(super) fn open(&self, caller: &Caller<'_>) -> Handled {
         match Opening::read(caller)? {
-            Some(opening) => self.create(caller, &opening),
+            Some(opening) => {
+                let reply = self.create(caller, &opening)?;
+                if reply == Reply::Continue && opening.writes() {
+                    self.take_set_ids(caller, &opening)?;
+                }
+                Ok(reply)
+            }
             None => Ok(Reply::Continue),
         }
+    }
+
+    /// A write of another than root takes the set-id bits from a program. Writes are not answered: it is done when
+    /// the file is opened for them.
+    fn take_set_ids(&self, caller: &Caller<'_>, opening: &Opening) -> Result<(), Errno> {
+        let who = self.who(caller);
+        if who.can(capability::FSETID) {
+            return Ok(());
+        }
+        let target = caller.target(opening.directory, opening.path, 0)?;
+        let Ok(pinned) = self.records.pin(&target.path, target.follow) else {
+            return Ok(());
+        };
+        let seen = pinned.inode.seen;
+        let takes_group = seen.mode & libc::S_IXGRP != 0 || !who.is_in_group(seen.gid);
+        let taken = if takes_group {
+            libc::S_ISUID | libc::S_ISGID
+        } else {
+            libc::S_ISUID
+        };
+        let mode = seen.mode & !taken;
+        if seen.mode & libc::S_IFMT == libc::S_IFREG && mode != seen.mode {
+            caller.check()?;
+            self.records.record(&pinned, Override { mode, ..seen })?;
+        }
+        Ok(())
     }
 
     fn create(&self, caller: &Caller<'_>, opening: &Opening) -> Handled {

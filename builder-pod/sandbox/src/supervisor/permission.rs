@@ -18,6 +18,7 @@ use super::Supervisor;
 use super::caller::{Caller, Target, parent};
 use super::create::Opening;
 use super::credentials::{Credentials, capability};
+use crate::filter::number;
 
 const READ: u32 = 4;
 const WRITE: u32 = 2;
@@ -46,7 +47,10 @@ pub(super) fn is_checked_of_all(call: libc::c_long) -> bool {
         | libc::SYS_mknodat
         | libc::SYS_symlinkat
         | libc::SYS_faccessat
-        | libc::SYS_faccessat2 => true,
+        | libc::SYS_faccessat2
+        | libc::SYS_fchmodat
+        | number::FCHMODAT2
+        | libc::SYS_fchownat => true,
         _ => is_checked_of_all_old(call),
     }
 }
@@ -61,6 +65,9 @@ const fn is_checked_of_all_old(call: libc::c_long) -> bool {
             | libc::SYS_mknod
             | libc::SYS_symlink
             | libc::SYS_access
+            | libc::SYS_chmod
+            | libc::SYS_chown
+            | libc::SYS_lchown
     )
 }
 
@@ -223,6 +230,22 @@ fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
             let target = caller.target(caller.int(0), second, flags)?;
             vec![Wish::Access(target, caller.unsigned(2) & 7)]
         }
+        libc::SYS_fchmodat => vec![Wish::Access(caller.target(caller.int(0), second, 0)?, 0)],
+        number::FCHMODAT2 | libc::SYS_fchownat => {
+            let position = if caller.call() == libc::SYS_fchownat {
+                4
+            } else {
+                3
+            };
+            let flags = caller.int(position);
+            if flags & libc::AT_EMPTY_PATH != 0 {
+                return Ok(Vec::new());
+            }
+            vec![Wish::Access(
+                caller.target(caller.int(0), second, flags)?,
+                0,
+            )]
+        }
         libc::SYS_mkdirat | libc::SYS_mknodat => vec![Wish::Enter(named(caller.int(0), second)?)],
         libc::SYS_symlinkat => vec![Wish::Enter(named(caller.int(1), third)?)],
         libc::SYS_linkat => vec![Wish::Enter(named(caller.int(2), fourth)?)],
@@ -280,8 +303,10 @@ fn old_wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
     Ok(match caller.call() {
         libc::SYS_open | libc::SYS_creat => open_wishes(caller)?,
         libc::SYS_access => vec![Wish::Access(at(first, 0)?, caller.unsigned(1) & 7)],
-        libc::SYS_stat => vec![Wish::Access(at(first, 0)?, 0)],
-        libc::SYS_lstat => vec![Wish::Access(at(first, no_follow)?, 0)],
+        libc::SYS_stat | libc::SYS_chmod | libc::SYS_chown => {
+            vec![Wish::Access(at(first, 0)?, 0)]
+        }
+        libc::SYS_lstat | libc::SYS_lchown => vec![Wish::Access(at(first, no_follow)?, 0)],
         libc::SYS_mkdir | libc::SYS_mknod => vec![Wish::Enter(at(first, no_follow)?)],
         libc::SYS_symlink | libc::SYS_link => vec![Wish::Enter(at(second, no_follow)?)],
         libc::SYS_unlink | libc::SYS_rmdir => vec![Wish::Leave(at(first, no_follow)?)],

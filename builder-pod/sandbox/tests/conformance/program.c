@@ -67,6 +67,13 @@ static long set_capabilities(unsigned long long effective, unsigned long long pe
   return syscall(SYS_capset, &header, data);
 }
 
+// The result of an open, whatever number the descriptor has.
+static const char *opened(int file) {
+  if (file < 0) return came(-1);
+  close(file);
+  return "opened";
+}
+
 // Who this process is, in one line.
 static void who(const char *name) {
   uid_t r, e, s;
@@ -532,17 +539,27 @@ static void permissions(void) {
   chmod("tmp", 01777);
   file("tmp/theirs", 0666);
   file("open", 0644);
+  file("closed/mine", 0666);
+  chown("closed/mine", 70, 70);
+  file("program", 06777);
+  file("locked", 02666);
   become(70);
-  say("read: %s\n", came(open("secret", O_RDONLY)));
-  say("way: %s\n", came(open("closed/f", O_RDONLY)));
+  say("chmod on the way: %s\n", came(chmod("closed/mine", 0600)));
+  say("chown on the way: %s\n", came(chown("closed/mine", 70, 70)));
+  write(open("program", O_WRONLY), "x", 1);
+  mode_of("written by another", "program");
+  write(open("locked", O_RDWR), "x", 1);
+  mode_of("written by another", "locked");
+  say("read: %s\n", opened(open("secret", O_RDONLY)));
+  say("way: %s\n", opened(open("closed/f", O_RDONLY)));
   say("stat: %s\n", came(access("closed/f", F_OK)));
-  say("list: %s\n", came(open("closed", O_RDONLY | O_DIRECTORY)));
-  say("write: %s\n", came(open("open", O_WRONLY)));
-  say("new: %s\n", came(open("new", O_CREAT | O_WRONLY, 0644)));
+  say("list: %s\n", opened(open("closed", O_RDONLY | O_DIRECTORY)));
+  say("write: %s\n", opened(open("open", O_WRONLY)));
+  say("new: %s\n", opened(open("new", O_CREAT | O_WRONLY, 0644)));
   say("mkdir: %s\n", came(mkdir("fresh", 0755)));
   say("mkdir of what is there: %s\n", came(mkdir("open", 0755)));
   say("mkdir of the root: %s\n", came(mkdir("/", 0755)));
-  say("open what is there: %s\n", came(open("open", O_CREAT | O_RDONLY, 0644) >= 0 ? 0 : -1));
+  say("open what is there: %s\n", opened(open("open", O_CREAT | O_RDONLY, 0644)));
   say("link over what is there: %s\n", came(symlink("x", "open")));
   say("unlink: %s\n", came(unlink("open")));
   say("sticky: %s\n", came(unlink("tmp/theirs")));
