@@ -305,8 +305,16 @@ fn trigger(
     }
     let mut found = Vec::new();
     let kind = kind(&inner, &mut found).map(Box::new);
-    // It is read again where a stage begins with this one, and is an error there only.
-    for one in &mut found {
+    // It is read again where a stage begins with this one, and is an error there only; but BuildKit reads pairs and
+    // JSON arrays at once.
+    let arguments = inner.rest(length).value;
+    let is_read_at_once = |code: Code| match (code, upper.as_str()) {
+        (Code::BadJson, "SHELL") => json(&inner, length, &mut Vec::new()).is_err(),
+        (Code::BadJson, _) => true,
+        (Code::MissingArgument, "ENV" | "LABEL") => !arguments.is_empty(),
+        _ => false,
+    };
+    for one in found.iter_mut().filter(|one| !is_read_at_once(one.code)) {
         one.severity = Severity::Warning;
     }
     diagnostics.append(&mut found);

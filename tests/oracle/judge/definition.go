@@ -46,8 +46,8 @@ type reader struct {
 	definition *llb.Definition
 	operations map[digest.Digest]*pb.Op
 	order      []digest.Digest
-	// links are copies on an empty filesystem that a merge puts on another.
-	links map[digest.Digest]*pb.Op
+	// links are copies on an empty filesystem that merges put on others.
+	links map[digest.Digest]bool
 }
 
 // sessionAttributes say how a file gets to BuildKit, not what it is.
@@ -59,7 +59,7 @@ func readDefinition(definition *llb.Definition) (answer, error) {
 	r := &reader{
 		definition: definition,
 		operations: map[digest.Digest]*pb.Op{},
-		links:      map[digest.Digest]*pb.Op{},
+		links:      map[digest.Digest]bool{},
 	}
 	var last *pb.Op
 	for _, bytes := range definition.Def {
@@ -75,7 +75,7 @@ func readDefinition(definition *llb.Definition) (answer, error) {
 	for _, op := range r.operations {
 		if merge := op.GetMerge(); merge != nil {
 			for _, input := range op.Inputs[1:] {
-				r.links[digest.Digest(input.Digest)] = op
+				r.links[digest.Digest(input.Digest)] = true
 			}
 		}
 	}
@@ -89,11 +89,16 @@ func readDefinition(definition *llb.Definition) (answer, error) {
 			for _, line := range r.lines(name) {
 				result.Execs = append(result.Execs, r.exec(line, op))
 			}
+		case r.links[name]:
 		case op.GetFile() != nil:
 			for _, line := range r.lines(name) {
-				result.Files = append(result.Files, r.fileOperation(line, name, op))
+				result.Files = append(result.Files, r.fileOperation(line, op))
 			}
-		case op.GetMerge() != nil, op.GetOp() == nil:
+		case op.GetMerge() != nil:
+			for _, line := range r.lines(name) {
+				result.Files = append(result.Files, r.linked(line, op))
+			}
+		case op.GetOp() == nil:
 		default:
 			return answer{}, fmt.Errorf("an operation of the kind %T", op.GetOp())
 		}

@@ -189,14 +189,17 @@ func (r *reader) named(op *pb.Op, index int64) *state {
 	return &found
 }
 
-func (r *reader) fileOperation(line int, name digest.Digest, op *pb.Op) fileOperation {
-	found := fileOperation{Line: line}
-	if merge, ok := r.links[name]; ok {
-		found.Link = true
-		found.On = r.named(merge, 0)
-	} else {
-		found.On = r.named(op, op.GetFile().GetActions()[0].Input)
-	}
+// linked is a copy that a merge lays over what was there.
+func (r *reader) linked(line int, merge *pb.Op) fileOperation {
+	copied := r.operations[digest.Digest(merge.Inputs[1].Digest)]
+	found := r.fileOperation(line, copied)
+	found.Link = true
+	found.On = r.named(merge, 0)
+	return found
+}
+
+func (r *reader) fileOperation(line int, op *pb.Op) fileOperation {
+	found := fileOperation{Line: line, On: r.named(op, op.GetFile().GetActions()[0].Input)}
 	for _, one := range op.GetFile().GetActions() {
 		switch {
 		case one.GetCopy() != nil:
