@@ -40,7 +40,11 @@ impl Outcome {
         if diagnostics.iter().any(Diagnostic::is_error) {
             return Self::Errors(diagnostics);
         }
-        plan(&dockerfile, inputs(settings), images)
+        let mut outcome = plan(&dockerfile, inputs(settings), images);
+        if let Self::Plan(plan) = &mut outcome {
+            plan.warnings.splice(0..0, diagnostics);
+        }
+        outcome
     }
 
     /// The golden.
