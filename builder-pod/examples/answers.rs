@@ -7,8 +7,9 @@ use stagecraft_dockerfile::answers::answer;
 
 fn main() -> std::io::Result<()> {
     let mut out = stdout().lock();
-    for question in stdin().lock().lines() {
-        let question = question?;
+    for line in stdin().lock().split(b'\n') {
+        let line = line?;
+        let question = String::from_utf8_lossy(&line);
         if !question.trim().is_empty() {
             writeln!(out, "{}", answer(&question))?;
         }

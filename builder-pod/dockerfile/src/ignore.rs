@@ -293,7 +293,8 @@ fn translate(pattern: &str) -> (Shape, String) {
                 regex.push_str("[^/]");
                 shape = Shape::Regex;
             }
-            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => regex.extend(['\\', character]),
+            // Braces and the bar were to be among these, but moby's set has no room for them.
+            '.' | '+' | '(' | ')' | '$' => regex.extend(['\\', character]),
             '\\' => {
                 regex.push('\\');
                 if let Some(escaped) = characters.next() {
@@ -365,6 +366,9 @@ mod tests {
             ("a\\*", "a*", true),
             ("a\\*", "ab", false),
             ("{a,b}", "a", false),
+            ("a|b?", "ax", true),
+            ("?{2}", "ab", true),
+            ("?{x}", "a{x}", true),
             ("a.c", "abc", false),
             ("# comment\nx", "# comment", false),
             ("*\n!keep", "keep", false),

@@ -11,6 +11,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::flags::{self, Form};
 use crate::healthcheck;
 use crate::heredoc;
+use crate::json::{self, Array};
 use crate::lines::Logical;
 use crate::mount::MountFlag;
 use crate::options::{CopyOptions, RunOptions};
@@ -341,22 +342,15 @@ fn json(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Option<Vec<String>>, ()> {
     let rest = source.rest(start);
-    if !rest.value.starts_with('[') {
-        return Ok(None);
+    match json::array(&rest.value) {
+        Array::Strings(words) => Ok(Some(words)),
+        Array::None => Ok(None),
+        Array::Mixed => {
+            let what = "a JSON array here may hold strings only";
+            diagnostics.push(Diagnostic::error(Code::BadJson, rest.span, what));
+            Err(())
+        }
     }
-    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(&rest.value) else {
-        return Ok(None);
-    };
-    let words: Option<Vec<String>> = values
-        .iter()
-        .map(|value| value.as_str().map(str::to_owned))
-        .collect();
-    if words.is_none() {
-        let what = "a JSON array here may hold strings only";
-        diagnostics.push(Diagnostic::error(Code::BadJson, rest.span, what));
-        return Err(());
-    }
-    Ok(words)
 }
 
 pub(crate) fn command(

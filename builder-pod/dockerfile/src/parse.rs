@@ -8,6 +8,9 @@ use crate::instruction::{Source, from_parts, kind};
 use crate::lines;
 use crate::place::Places;
 
+/// How many errors are told. Someone who has a thousand has given another file than a Dockerfile.
+const ERRORS_TOLD: usize = 1_000;
+
 /// Parses a Dockerfile. What cannot be understood is left out and has an error among the diagnostics, which
 /// come in the order of the file.
 #[must_use]
@@ -22,9 +25,19 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
         arguments: Vec::new(),
         stages: Vec::new(),
     };
+    let mut errors = diagnostics.iter().filter(|d| d.is_error()).count();
     for logical in &lines.logical {
         let source = Source::new(logical, &places, lines.escape);
         let before = diagnostics.len();
+        if errors >= ERRORS_TOLD {
+            let what = format!("from here on the file is not read: it has {errors} errors before");
+            diagnostics.push(Diagnostic::error(
+                Code::UnknownInstruction,
+                logical.span,
+                what,
+            ));
+            break;
+        }
         instruction(&source, &mut dockerfile, &mut diagnostics);
         let stage = dockerfile
             .stages
@@ -34,6 +47,7 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
                 None => (dockerfile.stages.len() - 1).to_string(),
             });
         for diagnostic in diagnostics.iter_mut().skip(before) {
+            errors += usize::from(diagnostic.is_error());
             diagnostic
                 .instruction
                 .get_or_insert_with(|| source.on_one_line());

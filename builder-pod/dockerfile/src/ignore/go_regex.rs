@@ -1,5 +1,5 @@
 //! Regular expressions in Go's syntax, as far as an ignore pattern can become one: literals, classes, escapes,
-//! anchors, groups without alternatives, and the repetitions that the translation itself writes.
+//! anchors, alternatives, repetitions by number, and the groups that the translation itself writes.
 //!
 //! The differences to Rust's syntax are in classes (`[`, `&&` and `--` mean nothing in Go's) and in escapes
 //! (`\d`, `\w`, `\s` and `\b` are ASCII in Go's, octal numbers and `\Q…\E` exist).
@@ -14,6 +14,7 @@ pub(super) fn compile(go: &str) -> Option<Regex> {
     let mut translation = Translation {
         rest: go.chars().peekable(),
         out: String::new(),
+        before: Before::Nothing,
     };
     translation.expression()?;
     Regex::new(&translation.out).ok()
@@ -22,6 +23,18 @@ pub(super) fn compile(go: &str) -> Option<Regex> {
 struct Translation<'a> {
     rest: Peekable<Chars<'a>>,
     out: String,
+    before: Before,
+}
+
+/// What stands before a repetition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing that can be repeated.
+    Nothing,
+    /// Something that can.
+    Something,
+    /// Another repetition: that is an error.
+    Repetition,
 }
 
 /// What an escape stands for.
@@ -37,17 +50,66 @@ impl Translation<'_> {
             match character {
                 '[' => self.class()?,
                 '\\' => self.escape_outside()?,
-                // The translation's own.
-                '^' | '$' | '.' | '*' | '?' | '(' | ')' => self.out.push(character),
+                '*' | '?' => self.repetition(character.to_string())?,
+                '{' => match self.counts()? {
+                    Some(counts) => self.repetition(counts)?,
+                    None => self.literal('{'),
+                },
+                '(' | '|' => {
+                    self.out.push(character);
+                    self.before = Before::Nothing;
+                }
+                '^' | '$' | '.' | ')' => {
+                    self.out.push(character);
+                    self.before = Before::Something;
+                }
                 plain => self.literal(plain),
             }
         }
         Some(())
     }
 
+    fn repetition(&mut self, written: String) -> Option<()> {
+        if self.before != Before::Something {
+            return None;
+        }
+        self.out.push_str(&written);
+        self.before = Before::Repetition;
+        Some(())
+    }
+
+    /// The counts behind an opening brace, where they are some; `None` where there are too many.
+    fn counts(&mut self) -> Option<Option<String>> {
+        const MOST: u64 = 1_000;
+        let mut ahead = self.rest.clone();
+        let mut written = String::from("{");
+        let Some(least) = number(&mut ahead, &mut written) else {
+            return Some(None);
+        };
+        let mut most = Some(least);
+        if ahead.next_if_eq(&',').is_some() {
+            written.push(',');
+            most = match ahead.peek() {
+                Some('}') => None,
+                _ => match number(&mut ahead, &mut written) {
+                    Some(most) => Some(most),
+                    None => return Some(None),
+                },
+            };
+        }
+        if ahead.next_if_eq(&'}').is_none() {
+            return Some(None);
+        }
+        written.push('}');
+        self.rest = ahead;
+        let fits = least <= MOST && most.is_none_or(|most| least <= most && most <= MOST);
+        fits.then_some(Some(written))
+    }
+
     fn literal(&mut self, character: char) {
         self.out
             .push_str(&format!("\\x{{{:x}}}", u32::from(character)));
+        self.before = Before::Something;
     }
 
     fn escape_outside(&mut self) -> Option<()> {
@@ -66,11 +128,13 @@ impl Translation<'_> {
                     Escape::Character(character) => self.literal(character),
                     Escape::Set(set) => self.out.push_str(&format!("[{set}]")),
                 }
+                self.before = Before::Something;
                 return Some(());
             }
         };
         self.rest.next();
         self.out.push_str(anchor);
+        self.before = Before::Something;
         Some(())
     }
 
@@ -201,6 +265,7 @@ impl Translation<'_> {
             }
         }
         self.out.push(']');
+        self.before = Before::Something;
         Some(())
     }
 
@@ -250,6 +315,19 @@ impl Translation<'_> {
     }
 }
 
+/// A number without zeros before it.
+fn number(rest: &mut Peekable<Chars<'_>>, written: &mut String) -> Option<u64> {
+    let start = written.len();
+    while let Some(digit) = rest.next_if(char::is_ascii_digit) {
+        written.push(digit);
+    }
+    let digits = written.get(start..)?;
+    if digits.is_empty() || digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    }
+    Some(digits.parse().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +353,11 @@ mod tests {
             (r"^\Qa.b\E.$", "a.bx", true),
             (r"^\pL$", "é", true),
             ("^(.*/)?a$", "x/y/a", true),
+            ("^a|b$", "xb", true),
+            ("^a{2}$", "aa", true),
+            ("^a{,2}$", "a{,2}", true),
+            ("^a{01}$", "a{01}", true),
+            ("^a{1,}{$", "aa{", true),
         ] {
             assert_eq!(
                 compile(go).map(|r| r.is_match(text)),
@@ -283,6 +366,11 @@ mod tests {
             );
         }
         for wrong in [
+            "{2}",
+            "a|{2}",
+            "a*{2}",
+            "a{1001}",
+            "a{2,1}",
             r"\8",
             r"\1",
             r"\y",

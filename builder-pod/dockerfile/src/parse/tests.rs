@@ -249,3 +249,12 @@ fn whatever_is_written_gives_places_within_the_file_and_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn a_file_that_is_no_dockerfile_is_not_explained_line_by_line() {
+    let (_, diagnostics) = parse(&"x\n".repeat(5_000));
+    assert_eq!(diagnostics.len(), ERRORS_TOLD + 1);
+    let last = &diagnostics[ERRORS_TOLD];
+    assert_eq!(last.span.line, 1_001);
+    assert!(last.message.contains("not read"), "{}", last.message);
+}
