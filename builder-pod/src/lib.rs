@@ -12,6 +12,7 @@ pub mod engine;
 pub mod execute;
 pub mod export;
 pub mod failure;
+mod limits;
 pub mod lint;
 pub mod progress;
 pub mod rootfs;

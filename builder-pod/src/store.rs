@@ -2,6 +2,9 @@
 //!
 //! Invariant: memory holds descriptors and indexes only; contents stay in scratch.
 //! Invariant: a blob is fetched once per build, however many stages want it, and only when one does.
+//! Invariant: a layer may be read while it is fetched, but not to its end before it is verified.
+
+mod arriving;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,12 +13,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt;
 use stagecraft_image::{Descriptor, Digest, Reference};
 use stagecraft_layer::{Decoder, LayerId, TarIndex};
 use stagecraft_registry::{Registry, RegistryError, ResolvedImage};
-use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
+
+use arriving::{Arriving, Interruption};
 
 /// Why a layer could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +31,9 @@ pub enum StoreError {
         digest: Digest,
         /// The image it belongs to.
         reference: String,
-        /// The cause.
+        /// The cause; several readers of one layer may meet it.
         #[source]
-        source: RegistryError,
+        source: Arc<RegistryError>,
     },
     /// A file in scratch could not be read or written.
     #[error("cannot {action} {path}")]
@@ -115,7 +119,7 @@ pub struct LayerTar {
 enum Slot {
     Image {
         layer: Arc<ImageLayer>,
-        blob: Arc<OnceCell<PathBuf>>,
+        blob: Arc<OnceCell<Arc<Arriving>>>,
         tar: Arc<OnceCell<Arc<LayerTar>>>,
     },
     Built(Arc<LayerTar>),
@@ -232,17 +236,25 @@ impl Store {
         }
     }
 
+    /// Starts to fetch an image layer's blob, when that is not done yet.
+    ///
+    /// # Errors
+    /// When the registry does not have it.
+    pub async fn begin(&self, id: LayerId) -> Result<(), StoreError> {
+        self.arriving(id).await.map(drop)
+    }
+
     /// The file with an image layer's blob as the registry has it, fetched when it is not there yet.
     ///
     /// # Errors
     /// When it cannot be fetched or kept.
     pub async fn blob(&self, id: LayerId) -> Result<PathBuf, StoreError> {
-        let (layer, blob, _) = self.image_slot(id)?;
-        let path = blob.get_or_try_init(|| self.fetch(&layer)).await?;
-        Ok(path.clone())
+        let (layer, arriving) = self.arriving(id).await?;
+        let complete = arriving.complete().await.map(Path::to_owned);
+        complete.map_err(|interruption| layer.interrupted(interruption, &self.scratch))
     }
 
-    /// A layer as a seekable tar; an image's layer is inflated when it is not there yet.
+    /// A layer as a seekable tar; an image's layer is inflated, while it is fetched, when it is not there yet.
     ///
     /// # Errors
     /// When it cannot be had.
@@ -253,15 +265,17 @@ impl Store {
         let (layer, _, tar) = self.image_slot(id)?;
         let inflated = tar
             .get_or_try_init(|| async {
-                let blob = self.blob(id).await?;
+                let reader = self.reader(id).await?;
                 let path = self.scratch.join(format!("layer-{}.tar", id.0));
-                blocking(move || inflate(&layer, &blob, path)).await
+                let inflated = blocking(move || inflate(&layer, reader, path)).await;
+                inflated.map_err(|error| self.interruption([id]).unwrap_or(error))
             })
             .await?;
         Ok(Arc::clone(inflated))
     }
 
-    /// A reader of a layer's entries from first to last, for unpacking.
+    /// A reader of a layer's entries from first to last, for threads that may block. It waits for what is not
+    /// there yet, and ends without an error only if the layer was verified.
     ///
     /// # Errors
     /// When it cannot be had.
@@ -270,10 +284,20 @@ impl Store {
             let file = File::open(&tar.path).map_err(StoreError::scratch("open", &tar.path))?;
             return Ok(Box::new(file));
         }
-        let path = self.blob(id).await?;
-        let file = File::open(&path).map_err(StoreError::scratch("open", &path))?;
-        let decoder = Decoder::new(file).map_err(StoreError::scratch("inflate", &path))?;
-        Ok(Box::new(decoder))
+        let (_, arriving) = self.arriving(id).await?;
+        let opened = arriving.reader(Handle::current());
+        let reader = opened.map_err(StoreError::scratch("open", &self.scratch))?;
+        Ok(Box::new(Inflating::Waiting(Some(reader))))
+    }
+
+    /// Why one of these layers did not arrive: a layer that is cut off looks malformed to whoever reads it, and
+    /// this is the cause.
+    pub fn interruption(&self, layers: impl IntoIterator<Item = LayerId>) -> Option<StoreError> {
+        layers.into_iter().find_map(|id| {
+            let (layer, blob, _) = self.image_slot(id).ok()?;
+            let interruption = blob.get()?.interruption()?;
+            Some(layer.interrupted(interruption, &self.scratch))
+        })
     }
 
     fn push(&self, slot: Slot) -> LayerId {
@@ -292,7 +316,7 @@ impl Store {
     ) -> Result<
         (
             Arc<ImageLayer>,
-            Arc<OnceCell<PathBuf>>,
+            Arc<OnceCell<Arc<Arriving>>>,
             Arc<OnceCell<Arc<LayerTar>>>,
         ),
         StoreError,
@@ -306,32 +330,65 @@ impl Store {
         }
     }
 
-    async fn fetch(&self, layer: &ImageLayer) -> Result<PathBuf, StoreError> {
+    /// An image layer and its blob, which may still be on its way.
+    async fn arriving(&self, id: LayerId) -> Result<(Arc<ImageLayer>, Arc<Arriving>), StoreError> {
+        let (layer, blob, _) = self.image_slot(id)?;
+        let arriving = blob.get_or_try_init(|| self.fetch(&layer)).await?;
+        Ok((layer, Arc::clone(arriving)))
+    }
+
+    async fn fetch(&self, layer: &ImageLayer) -> Result<Arc<Arriving>, StoreError> {
         let digest = &layer.descriptor.digest;
         let path = self.scratch.join(format!("blob-{}", digest.hex()));
-        let failed = |source| StoreError::Fetch {
-            digest: digest.clone(),
-            reference: layer.reference.familiar(),
-            source,
-        };
-        let mut blob = self
+        let blob = self
             .registry
             .open_blob(&layer.reference, &layer.descriptor)
             .await
-            .map_err(failed)?;
-        let mut file = tokio::fs::File::create(&path)
-            .await
-            .map_err(StoreError::scratch("make", &path))?;
-        while let Some(chunk) = blob.next().await {
-            let chunk = chunk.map_err(failed)?;
-            file.write_all(&chunk)
-                .await
-                .map_err(StoreError::scratch("write", &path))?;
+            .map_err(|error| {
+                layer.interrupted(Interruption::Registry(Arc::new(error)), &self.scratch)
+            })?;
+        let arriving =
+            Arriving::start(blob, path.clone()).map_err(StoreError::scratch("make", &path))?;
+        Ok(Arc::new(arriving))
+    }
+}
+
+impl ImageLayer {
+    fn interrupted(&self, interruption: Interruption, scratch: &Path) -> StoreError {
+        match interruption {
+            Interruption::Registry(source) => StoreError::Fetch {
+                digest: self.descriptor.digest.clone(),
+                reference: self.reference.familiar(),
+                source,
+            },
+            Interruption::Write(source) => {
+                // The error is shared; what of it decides anything is the system's number.
+                let source = match source.raw_os_error() {
+                    Some(code) => std::io::Error::from_raw_os_error(code),
+                    None => source.kind().into(),
+                };
+                StoreError::scratch("write to", scratch)(source)
+            }
         }
-        file.flush()
-            .await
-            .map_err(StoreError::scratch("write", &path))?;
-        Ok(path)
+    }
+}
+
+/// An inflated blob whose first bytes decide how it is compressed; they are waited for where it is read.
+enum Inflating<R: Read> {
+    Waiting(Option<R>),
+    Open(Decoder<R>),
+}
+
+impl<R: Read> Read for Inflating<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if let Self::Waiting(reader) = self {
+            let reader = reader.take().ok_or(std::io::ErrorKind::UnexpectedEof)?;
+            *self = Self::Open(Decoder::new(reader)?);
+        }
+        match self {
+            Self::Open(decoder) => decoder.read(buffer),
+            Self::Waiting(_) => Ok(0),
+        }
     }
 }
 
@@ -391,13 +448,15 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Writes a blob's uncompressed tar to `path`, with an index of its entries and its digest checked.
-fn inflate(layer: &ImageLayer, blob: &Path, path: PathBuf) -> Result<Arc<LayerTar>, StoreError> {
+/// Writes a layer's uncompressed tar to `path`, with an index of its entries and its digest checked.
+fn inflate(
+    layer: &ImageLayer,
+    archive: impl Read,
+    path: PathBuf,
+) -> Result<Arc<LayerTar>, StoreError> {
     let reference = || layer.reference.familiar();
     let digest = &layer.descriptor.digest;
-    let file = File::open(blob).map_err(StoreError::scratch("open", blob))?;
-    let decoder = Decoder::new(file).map_err(StoreError::scratch("inflate", blob))?;
-    let tar = LayerTar::spool(decoder, path).map_err(|error| match error {
+    let tar = LayerTar::spool(archive, path).map_err(|error| match error {
         StoreError::Archive { source, .. } => StoreError::Malformed {
             digest: digest.clone(),
             reference: reference(),

@@ -1,11 +1,15 @@
-//! `cargo xtask bench`: what a `RUN` costs beside the same commands without a supervisor.
+//! `cargo xtask bench`: what a `RUN` costs beside the same commands without a supervisor, and how much memory the
+//! engine takes (`memory.rs`).
 //!
-//! Both sides run on one root file system on this machine: natively as root of namespaces of their own, and through a
+//! Of a `RUN`, both sides run on one root file system on this machine: natively as root of namespaces of their own, and through a
 //! local runner. They take turns, so that what else the machine does meets both; the middle of the rounds counts.
 //! Invariant: a side's time is taken inside, around the load alone; its processor time is that of all its processes,
 //! the supervisor among them.
 
+mod image;
 mod load;
+mod memory;
+mod registry;
 mod root;
 
 use std::path::Path;
@@ -29,22 +33,44 @@ pub(crate) enum Action {
         /// Only loads whose name contains this
         filter: Option<String>,
     },
+    /// Peak memory of the engine by size of the image, from and to a registry of this machine
+    Memory {
+        /// Sizes of the images, in MB
+        #[arg(long, value_delimiter = ',', default_value = "100,1000,4000")]
+        sizes: Vec<u64>,
+        /// Files of the image whose number of files is what is measured
+        #[arg(long, default_value_t = 20_000)]
+        many_files: u64,
+        /// Builder to measure [default: a release build of this checkout]
+        #[arg(long, value_name = "FILE")]
+        builder: Option<std::path::PathBuf>,
+    },
 }
 
 /// Carries out `action`.
 pub(crate) fn run(action: &Action) -> anyhow::Result<()> {
-    let Action::Run { rounds, filter } = action;
+    match action {
+        Action::Run { rounds, filter } => run_steps(*rounds, filter.as_deref()),
+        Action::Memory {
+            sizes,
+            many_files,
+            builder,
+        } => memory::run(sizes, *many_files, builder.as_deref()),
+    }
+}
+
+fn run_steps(rounds: u32, filter: Option<&str>) -> anyhow::Result<()> {
     setup::for_benchmarks()?;
     let root = phase("file system of the loads", root::prepare)?;
     let sides = [Side::Native, Side::Runner(build_runner()?)];
-    let chosen = |load: &&Load| filter.as_ref().is_none_or(|text| load.name.contains(text));
+    let chosen = |load: &&Load| filter.is_none_or(|text| load.name.contains(text));
     println!(
         "{:<12} {:>10} {:>10} {:>7} {:>11} {:>6}",
         "load", "native", "RUN", "ratio", "cpu ratio", "bar"
     );
     for load in LOADS.iter().filter(chosen) {
         let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..*rounds {
+        for _ in 0..rounds {
             for (side, times) in sides.iter().zip(&mut times) {
                 times.push(side.measure(&root, load)?);
             }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Phases, REGISTRY_FROM_HOST, run_logged};
 use crate::command::{capture, cargo};
-use crate::oci::Store;
+use crate::oci::{LEVEL, Store};
 
 /// Nothing in an image may depend on when it was made.
 const CREATED: &str = "1970-01-01T00:00:00Z";
@@ -77,16 +77,24 @@ pub(crate) fn push(cluster: &Cluster, phases: &Phases) -> anyhow::Result<Images>
     })
 }
 
-/// Builds both binaries, linked statically; returns their directory.
+/// Builds both binaries; returns their directory.
 fn build(cluster: &Cluster) -> anyhow::Result<PathBuf> {
+    let directory = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| cluster.places().target(), PathBuf::from);
+    build_linked_statically(&directory, &[OPERATOR.package, BUILDER.package])
+}
+
+/// Builds packages as they are released, below `target_directory`; returns the directory of their binaries.
+pub(crate) fn build_linked_statically(
+    target_directory: &Path,
+    packages: &[&str],
+) -> anyhow::Result<PathBuf> {
     let version = capture(Command::new("rustc").arg("-vV"))?;
     // Naming the target keeps the linker flags away from build scripts and procedural macros.
     let target = version
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .context("rustc does not name its host")?;
-    let directory = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| cluster.places().target(), PathBuf::from);
     let mut command = cargo();
     command.args([
         "build",
@@ -96,13 +104,13 @@ fn build(cluster: &Cluster) -> anyhow::Result<PathBuf> {
         "--target",
         target,
     ]);
-    for image in [OPERATOR, BUILDER] {
-        command.args(["--package", image.package, "--bin", image.package]);
+    for package in packages {
+        command.args(["--package", package, "--bin", package]);
     }
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    command.env("CARGO_TARGET_DIR", &directory);
+    command.env("CARGO_TARGET_DIR", target_directory);
     crate::command::run(&mut command)?;
-    Ok(directory.join(target).join("release"))
+    Ok(target_directory.join(target).join("release"))
 }
 
 struct Maker<'a> {
@@ -132,7 +140,7 @@ impl Maker<'_> {
         let archive = File::open(&archive).context("cannot open an archive")?;
         let layer = self
             .store
-            .add_layer(archive, &format!("COPY {0} /{0}", image.binary))?;
+            .add_layer(archive, LEVEL, &format!("COPY {0} /{0}", image.binary))?;
         let mut config = settings.clone();
         config["Entrypoint"] = json!([format!("/{}", image.binary)]);
         if image.authorities {

@@ -47,7 +47,7 @@ enum Command {
         #[command(subcommand)]
         action: cluster::Action,
     },
-    /// What RUN costs beside the same commands without it
+    /// Measure on this machine: what RUN costs, how much memory the engine takes
     Bench {
         #[command(subcommand)]
         action: bench::Action,

@@ -18,6 +18,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// gzip's effort for layers that are kept.
+pub(crate) const LEVEL: u32 = 4;
+
 /// A layer whose compressed blob is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
@@ -43,13 +46,18 @@ impl Store {
         Ok(Self { blobs })
     }
 
-    /// Compresses the tar archive `archive` into a layer.
-    pub(crate) fn add_layer(&self, archive: impl Read, created_by: &str) -> anyhow::Result<Layer> {
+    /// Compresses the tar archive `archive` into a layer, with gzip's effort `level`.
+    pub(crate) fn add_layer(
+        &self,
+        archive: impl Read,
+        level: u32,
+        created_by: &str,
+    ) -> anyhow::Result<Layer> {
         let beside = self.blobs.join("new");
         let file =
             File::create(&beside).with_context(|| format!("cannot create {}", beside.display()))?;
         let blob = Hashed::new(BufWriter::new(file));
-        let mut encoder = Hashed::new(GzEncoder::new(blob, Compression::new(4)));
+        let mut encoder = Hashed::new(GzEncoder::new(blob, Compression::new(level)));
         io::copy(&mut BufReader::new(archive), &mut encoder).context("cannot compress a layer")?;
         let diff_id = encoder.digest();
         let mut blob = encoder.inner.finish().context("cannot finish a layer")?;
@@ -204,7 +212,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store")).unwrap();
         let archive = vec![0_u8; 1024];
-        let layer = store.add_layer(archive.as_slice(), "test").unwrap();
+        let layer = store.add_layer(archive.as_slice(), LEVEL, "test").unwrap();
         let layout = directory.path().join("layout");
         let config = json!({"Cmd": ["/app"]});
         let digest = store

@@ -19,7 +19,7 @@ const WINDOW: usize = 32 * 1024;
 /// A third of the time of level 6 for layers that are a thirtieth larger.
 const LEVEL: u32 = 3;
 /// Blocks that wait on either side of a thread.
-const QUEUE: usize = 2;
+const QUEUE: usize = 1;
 
 /// What compressing gave.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 //! It knows neither steps nor messages nor who a process pretends to be.
 #![allow(
     unsafe_code,
-    reason = "seccomp notification, fork and other processes' memory have no safe interface"
+    reason = "seccomp notification, fork, the allocator and other processes' memory have no safe interface"
 )]
 
+pub(crate) mod allocator;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod namespaces;

@@ -53,9 +53,11 @@ pub fn main() -> ExitCode {
     if let Command::Runner(runner) = arguments.command {
         return stagecraft_sandbox::runner_main(&runner.rest);
     }
+    stagecraft_sandbox::keep_memory_low();
     // One TLS provider for the whole process; a second one linked in by a dependency would make clients panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(crate::limits::threads())
         .enable_all()
         .build()
     {

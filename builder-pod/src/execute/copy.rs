@@ -1,82 +1,26 @@
 //! COPY, ADD and WORKDIR: what they put where becomes a layer, and stands in the root where there is one.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::path::PathBuf;
+use std::io::Read;
 use std::sync::Arc;
 
 use stagecraft_dockerfile::ignore::IgnoreFile;
-use stagecraft_image::Digest;
-use stagecraft_layer::{
-    Changes, Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, TarIndex, Time, compare_paths,
-    parent_of,
-};
+use stagecraft_layer::{Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, Time, parent_of};
 use stagecraft_plan::{Copy, CopySource, InlineFile, ModeChange, WorkDirectory};
 
 use super::StepError;
+use super::put::{Contents, Put, Source, SourceTree, make, read_error};
 use super::stage::{StageBuild, WithTail};
 use crate::context::Context;
 use crate::copy::{
     CopyEntry, CopyPlan, CopyRequest, FoundSource, USER_FILE_LIMIT, Users, find_sources,
     resolve_owner, resolve_user,
 };
-use crate::runners::Lease;
-use crate::store::{LayerTar, Store, blocking};
+use crate::store::{LayerTar, blocking};
 use crate::times;
 
 /// Largest passwd or group file that is read, in bytes: both come from the image.
 const USERS_LIMIT: u64 = USER_FILE_LIMIT as u64;
-
-/// A layer's tar that was just written.
-pub(super) struct LayerFile {
-    pub(super) path: PathBuf,
-    pub(super) diff_id: Digest,
-    pub(super) index: TarIndex,
-}
-
-/// Where the contents of copied files are.
-#[derive(Clone)]
-enum Contents {
-    Context(Arc<Context>),
-    Archive(Arc<LayerTar>),
-    Document(Arc<[u8]>),
-    Layers(Arc<HashMap<LayerId, Arc<LayerTar>>>),
-}
-
-/// Something to put into a stage.
-pub(super) struct Put {
-    entry: CopyEntry,
-    origin: Option<Origin>,
-}
-
-/// Where a copied node comes from.
-struct Origin {
-    path: Vec<u8>,
-    node: Node,
-    contents: Contents,
-}
-
-impl Put {
-    fn new(entry: CopyEntry, source: &FsTree, contents: &Contents) -> Self {
-        let origin = entry.source.as_ref().and_then(|path| {
-            let node = source.get(path)?.clone();
-            Some(Origin {
-                path: path.clone(),
-                node,
-                contents: contents.clone(),
-            })
-        });
-        Self { entry, origin }
-    }
-}
-
-impl Origin {
-    fn open(&self) -> std::io::Result<Box<dyn Read>> {
-        self.contents.open(&self.path, &self.node)
-    }
-}
 
 /// A copy with its owner and mode resolved.
 struct ResolvedCopy<'a> {
@@ -97,7 +41,7 @@ impl ResolvedCopy<'_> {
         target: &'b FsTree,
     ) -> Result<CopyRequest<'b>, StepError> {
         Ok(CopyRequest {
-            source: source.tree()?,
+            source: source.planned()?,
             ignore: self
                 .ignored_by
                 .as_ref()
@@ -112,60 +56,6 @@ impl ResolvedCopy<'_> {
             layer: LayerId::NONE,
             implicit_time: self.implicit_time,
         })
-    }
-}
-
-/// Metadata of the files that may be copied, and who reads them.
-enum SourceTree {
-    Context(Arc<Context>),
-    Stage(Arc<super::StageResult>),
-    Image(Arc<FsTree>),
-}
-
-impl SourceTree {
-    fn tree(&self) -> Result<&FsTree, StepError> {
-        match self {
-            Self::Context(context) => Ok(&context.tree),
-            Self::Image(tree) => Ok(tree),
-            Self::Stage(result) => result
-                .tree
-                .as_ref()
-                .ok_or(StepError::Unplanned("a stage without files")),
-        }
-    }
-}
-
-impl Contents {
-    /// The layers that hold the files of these entries, each as a seekable tar.
-    async fn of_layers(
-        store: &Store,
-        tree: &FsTree,
-        entries: &[CopyEntry],
-    ) -> Result<Self, StepError> {
-        let mut tars = HashMap::new();
-        let nodes = entries
-            .iter()
-            .filter_map(|entry| tree.get(entry.source.as_deref()?));
-        for node in nodes.filter(|node| node.is_file() && node.size() > 0) {
-            if let Entry::Vacant(slot) = tars.entry(node.layer) {
-                slot.insert(store.tar(node.layer).await?);
-            }
-        }
-        Ok(Self::Layers(Arc::new(tars)))
-    }
-
-    /// Opens a file by its path and node in the source.
-    fn open(&self, path: &[u8], node: &Node) -> std::io::Result<Box<dyn Read>> {
-        match self {
-            _ if node.size() == 0 => Ok(Box::new(std::io::empty())),
-            Self::Context(context) => Ok(Box::new(context.open_file(path)?)),
-            Self::Archive(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
-            Self::Document(content) => Ok(Box::new(std::io::Cursor::new(Arc::clone(content)))),
-            Self::Layers(tars) => match tars.get(&node.layer) {
-                Some(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
-                None => Err(std::io::ErrorKind::NotFound.into()),
-            },
-        }
     }
 }
 
@@ -204,10 +94,9 @@ impl StageBuild<'_> {
         let mut puts = Vec::new();
         for found in &found {
             match archives.get(&found.path) {
-                Some((archive, tar)) => {
-                    let contents = Contents::Archive(Arc::clone(tar));
-                    let entries = plan.unpack(archive)?.into_iter();
-                    puts.extend(entries.map(|entry| Put::new(entry, archive, &contents)));
+                Some(archive) => {
+                    let entries = plan.unpack(archive.tree.planned()?)?.into_iter();
+                    puts.extend(entries.map(|entry| Put::new(entry, archive)));
                 }
                 None => puts.extend(self.puts(plan.copy(found)?, source).await?),
             }
@@ -228,14 +117,8 @@ impl StageBuild<'_> {
         let size = content.len() as u64;
         let node = Node::new(NodeKind::File { size }, 0o644, 0, 0);
         let entries = plan.copy_inline(document.name.as_bytes(), &node)?;
-        let put = |entry: CopyEntry| Put {
-            origin: entry.source.as_ref().map(|path| Origin {
-                path: path.clone(),
-                node: node.clone(),
-                contents: Contents::Document(Arc::clone(&content)),
-            }),
-            entry,
-        };
+        let source = Arc::new(Source::document(content));
+        let put = |entry| Put::new(entry, &source);
         Ok(entries.into_iter().map(put).collect())
     }
 
@@ -244,14 +127,14 @@ impl StageBuild<'_> {
         &self,
         source: &SourceTree,
         found: &[FoundSource],
-    ) -> Result<HashMap<Vec<u8>, (FsTree, Arc<LayerTar>)>, StepError> {
+    ) -> Result<HashMap<Vec<u8>, Arc<Source>>, StepError> {
         let mut archives = HashMap::new();
         let SourceTree::Context(context) = source else {
             return Ok(archives);
         };
         for found in found {
             if let Some(archive) = self.archive(context, &found.path).await? {
-                archives.insert(found.path.clone(), archive);
+                archives.insert(found.path.clone(), Arc::new(archive));
             }
         }
         Ok(archives)
@@ -263,12 +146,16 @@ impl StageBuild<'_> {
         entries: Vec<CopyEntry>,
         source: &SourceTree,
     ) -> Result<Vec<Put>, StepError> {
-        let tree = source.tree()?;
+        let tree = source.planned()?;
         let contents = match source {
             SourceTree::Context(context) => Contents::Context(Arc::clone(context)),
             _ => Contents::of_layers(&self.executor.store, tree, &entries).await?,
         };
-        let put = |entry| Put::new(entry, tree, &contents);
+        let source = Arc::new(Source {
+            tree: source.clone(),
+            contents,
+        });
+        let put = |entry| Put::new(entry, &source);
         Ok(entries.into_iter().map(put).collect())
     }
 
@@ -277,7 +164,7 @@ impl StageBuild<'_> {
         &self,
         context: &Arc<Context>,
         path: &[u8],
-    ) -> Result<Option<(FsTree, Arc<LayerTar>)>, StepError> {
+    ) -> Result<Option<Source>, StepError> {
         if !context.tree.get(path).is_some_and(Node::is_file) {
             return Ok(None);
         }
@@ -298,7 +185,10 @@ impl StageBuild<'_> {
             let mut reader = LayerReader::new(tar.reader()?);
             stagecraft_layer::apply_layer(&mut tree, LayerId::NONE, &mut reader)
                 .map_err(StepError::Layer)?;
-            Ok(Some((tree, tar)))
+            Ok(Some(Source {
+                tree: SourceTree::Layers(Arc::new(tree)),
+                contents: Contents::Archive(tar),
+            }))
         })
         .await
     }
@@ -333,14 +223,8 @@ impl StageBuild<'_> {
         let files = entries.into_iter().rev().map(|path| {
             let mut node = Node::new(NodeKind::Directory, 0o755, owner.0, owner.1);
             node.mtime = time;
-            Put {
-                entry: CopyEntry {
-                    path,
-                    source: None,
-                    node,
-                },
-                origin: None,
-            }
+            let source = None;
+            Put::made(CopyEntry { path, source, node })
         });
         self.put(files.collect()).await?;
         Ok(())
@@ -350,8 +234,8 @@ impl StageBuild<'_> {
     async fn source(&mut self, from: &CopySource) -> Result<SourceTree, StepError> {
         match from {
             CopySource::Context => Ok(SourceTree::Context(Arc::clone(&self.executor.context))),
-            CopySource::Empty => Ok(SourceTree::Image(Arc::new(FsTree::new()))),
-            CopySource::Image(id) => Ok(SourceTree::Image(self.executor.image_tree(*id).await?)),
+            CopySource::Empty => Ok(SourceTree::Layers(Arc::new(FsTree::new()))),
+            CopySource::Image(id) => Ok(SourceTree::Layers(self.executor.image_tree(*id).await?)),
             CopySource::Stage(index) => {
                 let result = match self.executor.result_now(*index) {
                     Some(result) => result,
@@ -364,7 +248,7 @@ impl StageBuild<'_> {
                     return Ok(SourceTree::Stage(result));
                 }
                 let tree = self.executor.tree_of(&result.stack).await?;
-                Ok(SourceTree::Image(tree))
+                Ok(SourceTree::Layers(tree))
             }
         }
     }
@@ -421,7 +305,7 @@ impl StageBuild<'_> {
         };
         let (id, path) = self.executor.store.new_layer();
         let epoch = self.executor.times.epoch;
-        let copied = puts.iter().filter(|put| put.origin.is_some());
+        let copied = puts.iter().filter(|put| put.is_copied());
         let newest = copied.map(|put| times::of_file(put.entry.node.mtime)).max();
         let made = blocking(move || make(puts, tree, lease, id, path, epoch));
         let (tree, lease, layer) = made.await?;
@@ -495,77 +379,4 @@ fn is_numeric(chown: &str) -> bool {
     chown
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b':')
-}
-
-fn read_error(path: &[u8], source: std::io::Error) -> StepError {
-    StepError::Read {
-        path: String::from_utf8_lossy(path).into_owned(),
-        source,
-    }
-}
-
-/// Puts files into the root (where there is one), the tree and a layer.
-fn make(
-    puts: Vec<Put>,
-    mut tree: FsTree,
-    mut lease: Option<Lease>,
-    id: LayerId,
-    path: PathBuf,
-    epoch: Option<i64>,
-) -> Result<(FsTree, Option<Lease>, LayerFile), StepError> {
-    let mut origins = HashMap::new();
-    let mut changes = Changes::default();
-    for Put { entry, origin } in puts {
-        let mut node = entry.node;
-        node.layer = id;
-        if let Some(root) = lease.as_mut().and_then(|lease| lease.runner.root.as_mut()) {
-            match origin.as_ref().filter(|origin| origin.node.is_file()) {
-                Some(origin) => {
-                    let mut content = origin
-                        .open()
-                        .map_err(|error| read_error(&origin.path, error))?;
-                    root.write_entry(&mut tree, &entry.path, &node, Some(&mut *content))?;
-                }
-                None => root.write_entry(&mut tree, &entry.path, &node, None)?,
-            }
-        }
-        tree.insert(&entry.path, node);
-        changes.upserts.push(entry.path.clone().into());
-        origins.extend(origin.map(|origin| (entry.path, origin)));
-    }
-    changes.upserts.sort_by(|a, b| compare_paths(a, b));
-    changes.upserts.dedup();
-    // What a later entry replaced with its directory is not there any more.
-    changes.upserts.retain(|path| tree.contains(path));
-    let layer = write_layer(&tree, &changes, path, epoch, |path, _| {
-        match origins.get(path) {
-            Some(origin) => origin.open(),
-            None => Err(std::io::ErrorKind::NotFound.into()),
-        }
-    })?;
-    Ok((tree, lease, layer))
-}
-
-/// Writes changes as a layer's uncompressed tar.
-pub(super) fn write_layer<R: Read>(
-    tree: &FsTree,
-    changes: &Changes,
-    path: PathBuf,
-    epoch: Option<i64>,
-    open: impl FnMut(&[u8], &Node) -> std::io::Result<R>,
-) -> Result<LayerFile, StepError> {
-    let failed = |source| StepError::Write {
-        path: path.display().to_string(),
-        source,
-    };
-    let file = File::create(&path).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(128 * 1024, file);
-    let (diff_id, index) = stagecraft_layer::write_layer(tree, changes, &mut out, epoch, open)
-        .map_err(StepError::Layer)?;
-    out.flush().map_err(failed)?;
-    Ok(LayerFile {
-        path,
-        diff_id,
-        index,
-    })
 }

@@ -6,6 +6,7 @@ mod board;
 mod copy;
 mod error;
 mod output;
+mod put;
 mod run;
 mod stage;
 
@@ -215,7 +216,9 @@ impl Executor {
                 let mut reader = LayerReader::new(reader);
                 stagecraft_layer::apply_layer(&mut tree, id, &mut reader).map(|()| tree)
             });
-            tree = applied.await.map_err(StepError::Layer)?;
+            tree = applied
+                .await
+                .map_err(|error| self.cause(stack, StepError::Layer(error)))?;
         }
         Ok(Arc::new(tree))
     }
@@ -229,8 +232,14 @@ impl Executor {
             ) {
                 let store = Arc::clone(&self.store);
                 // An error shows again, with its place, when the layer is wanted.
-                tokio::spawn(async move { store.blob(id).await.map(|_| ()) });
+                tokio::spawn(async move { store.begin(id).await });
             }
         }
+    }
+
+    /// Why layers could not be read: what went wrong while they were fetched, if something did.
+    fn cause(&self, stack: &[LayerId], error: StepError) -> StepError {
+        let interruption = self.store.interruption(stack.iter().copied());
+        interruption.map_or(error, StepError::Store)
     }
 }

@@ -8,7 +8,7 @@ use stagecraft_protocol::ownership::SpecialOwner;
 use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage};
 
 use super::StepError;
-use super::copy::{LayerFile, write_layer};
+use super::put::{LayerFile, write_layer};
 use super::output::Output;
 use super::stage::{StageBuild, WithTail};
 use crate::copy::resolve_user;

@@ -210,13 +210,15 @@ impl<'a> StageBuild<'a> {
         for &id in &self.stack {
             layers.push((id, executor.store.reader(id).await?));
         }
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = crate::limits::threads();
         let unpacked = blocking(move || {
             let mut tree = FsTree::new();
             root.unpack_all(&mut tree, layers, threads)
                 .map(|()| (root, tree))
         });
-        Ok(unpacked.await?)
+        unpacked
+            .await
+            .map_err(|error| executor.cause(&self.stack, error.into()))
     }
 
     /// What a root holds after the steps that are done.

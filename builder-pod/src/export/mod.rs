@@ -241,9 +241,8 @@ fn compress(from: &Path, to: PathBuf) -> Result<Blob, ExportError> {
     };
     let reader = BufReader::with_capacity(128 * 1024, File::open(from).map_err(failed)?);
     let mut writer = BufWriter::new(File::create(&to).map_err(failed)?);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let compressed =
-        stagecraft_layer::compress(reader, &mut writer, threads).map_err(|source| {
+    let compressed = stagecraft_layer::compress(reader, &mut writer, crate::limits::threads())
+        .map_err(|source| {
             ExportError::Compress {
                 path: from.to_owned(),
                 source,

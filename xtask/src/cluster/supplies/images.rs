@@ -481,7 +481,7 @@ impl Workshop<'_> {
             log,
         )?;
         let file = File::open(&archive).context("cannot open a layer's archive")?;
-        let layer = self.store.add_layer(file, created_by)?;
+        let layer = self.store.add_layer(file, crate::oci::LEVEL, created_by)?;
         fs::remove_file(&archive).context("cannot remove an archive")?;
         Ok(layer)
     }
