@@ -138,9 +138,9 @@ impl Maker<'_> {
         append(&mut layer, image.binary, 0o555, &binary)?;
         layer.into_inner().context("cannot finish an archive")?;
         let archive = File::open(&archive).context("cannot open an archive")?;
-        let layer = self
-            .store
-            .add_layer(archive, LEVEL, &format!("COPY {0} /{0}", image.binary))?;
+        let layer =
+            self.store
+                .add_layer(archive, LEVEL, &format!("COPY {0} /{0}", image.binary))?;
         let mut config = settings.clone();
         config["Entrypoint"] = json!([format!("/{}", image.binary)]);
         if image.authorities {

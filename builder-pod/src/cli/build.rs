@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use stagecraft_protocol::request::{
     BuildRequest, DockerfileSource, Mode, RegistrySettings, Source, Timestamps,
 };
-use stagecraft_protocol::verdict::{self, Outcome};
+use stagecraft_protocol::verdict;
 
 use super::errors::{ErrorFormat, usage};
-use crate::export::Destination;
+use crate::export::{Destination, Exported};
 use crate::{engine, runners};
 
 /// Flags that `build` and `plan` share: what is built, from what.
@@ -69,7 +69,9 @@ pub(super) struct BuildArguments {
     /// Name of the image; repeat for several
     #[arg(short, long, value_name = "REF")]
     tag: Vec<String>,
-    /// Where the result goes: type=registry, or type=oci,dest=DIR for an OCI layout
+    /// Where the result goes; repeat for several. type=registry pushes; type=oci,dest=PATH is an OCI layout, a
+    /// directory or (ending in .tar, or with tar=true) an archive; type=docker,dest=FILE an archive for `docker load`;
+    /// type=local,dest=DIR (or DIR alone) the image's files; type=tar,dest=FILE a tar archive of them
     #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
     output: Vec<String>,
     /// Push to every --tag (the same as --output type=registry)
@@ -78,7 +80,7 @@ pub(super) struct BuildArguments {
     /// RUN steps that execute at a time [default: the number of processors]
     #[arg(long, value_name = "N")]
     parallel_stages: Option<u32>,
-    /// Write digest and size of the result to a JSON file
+    /// Write digests, names and size of the result to a JSON file, with members as BuildKit calls them
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
     /// Form of the progress on standard error
@@ -129,10 +131,13 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         progress,
         refuse_loopback: false,
     };
-    let (outcome, _report) = super::engine::until_signal(engine::run(&request, surroundings)).await;
-    if let Err(message) = write_metadata(arguments.metadata_file.as_deref(), &outcome) {
+    let ended = super::engine::until_signal(engine::run(&request, surroundings)).await;
+    if let (Some(file), Some(exported)) = (&arguments.metadata_file, &ended.exported)
+        && let Err(message) = write_metadata(file, exported)
+    {
         return usage(&message);
     }
+    let outcome = ended.outcome;
     super::errors::print_end(&outcome, arguments.input.error_format);
     verdict::exit_code(&outcome, Mode::Build)
 }
@@ -153,27 +158,21 @@ fn destinations(arguments: &BuildArguments) -> Result<Vec<Destination>, String> 
             destinations.push(destination);
         }
     }
+    let paths: Vec<_> = destinations.iter().filter_map(Destination::path).collect();
+    if let Some(twice) = (1..paths.len()).find(|&n| paths[..n].contains(&paths[n])) {
+        return Err(format!(
+            "two outputs go to {}: give each a path of its own",
+            paths[twice].display()
+        ));
+    }
     if destinations.contains(&Destination::Registry) && arguments.tag.is_empty() {
         return Err("pushing needs a name: add --tag REGISTRY/REPOSITORY:TAG".to_owned());
     }
     Ok(destinations)
 }
 
-fn write_metadata(file: Option<&Path>, outcome: &Outcome) -> Result<(), String> {
-    let (
-        Some(file),
-        Outcome::Succeeded {
-            digest, size_bytes, ..
-        },
-    ) = (file, outcome)
-    else {
-        return Ok(());
-    };
-    let metadata = serde_json::json!({
-        "containerimage.digest": digest,
-        "stagecraft.dev/sizeBytes": size_bytes,
-    });
-    std::fs::write(file, format!("{metadata:#}\n"))
+fn write_metadata(file: &Path, exported: &Exported) -> Result<(), String> {
+    std::fs::write(file, format!("{:#}\n", exported.metadata()))
         .map_err(|error| format!("cannot write the metadata file {}: {error}", file.display()))
 }
 

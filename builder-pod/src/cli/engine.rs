@@ -12,6 +12,7 @@ use stagecraft_protocol::verdict::{self, Outcome, Verdict};
 use stagecraft_sandbox::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::engine::Ended;
 use crate::export::Destination;
 use crate::progress::Progress;
 use crate::{engine, runners};
@@ -32,7 +33,7 @@ pub(super) struct EngineArguments {
 /// Runs the request to its verdict, and gives the exit code.
 pub(super) async fn run(arguments: EngineArguments) -> u8 {
     let progress = super::errors::progress_to_stderr();
-    let (mode, (outcome, report)) = match prepare(&arguments.request) {
+    let (mode, ended) = match prepare(&arguments.request) {
         Ok((request, listener)) => {
             let surroundings = engine::Surroundings {
                 scratch: arguments.scratch.clone(),
@@ -52,12 +53,12 @@ pub(super) async fn run(arguments: EngineArguments) -> u8 {
         }
         Err(message) => {
             let failure = Failure::new(FailureReason::Internal, message);
-            (
-                Mode::Build,
-                (Outcome::Failed(failure), BuildReport::default()),
-            )
+            (Mode::Build, Ended::early(failure))
         }
     };
+    let Ended {
+        outcome, report, ..
+    } = ended;
     let message = verdict_with_report(&outcome, &report, &progress);
     if let Err(error) = std::fs::write(&arguments.termination_log, message) {
         progress.line(&format!(
@@ -108,15 +109,13 @@ fn verdict_with_report(outcome: &Outcome, report: &BuildReport, progress: &Progr
 }
 
 /// The future's result, or `Cancelled` when SIGTERM or SIGINT comes first. Dropping the future ends its runners.
-pub(super) async fn until_signal(
-    build: impl Future<Output = (Outcome, BuildReport)>,
-) -> (Outcome, BuildReport) {
+pub(super) async fn until_signal(build: impl Future<Output = Ended>) -> Ended {
     let cancelled = |what: &str| {
         let failure = Failure::new(
             FailureReason::Cancelled,
             format!("the build was ended by {what}"),
         );
-        (Outcome::Failed(failure), BuildReport::default())
+        Ended::early(failure)
     };
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),

@@ -16,7 +16,7 @@ use stagecraft_protocol::verdict::{Outcome, Shape};
 
 use crate::context::Context;
 use crate::execute::{Executor, Parts};
-use crate::export::{Destination, ExportError, Exporter};
+use crate::export::{Destination, ExportError, Exported, Exporter};
 use crate::failure::{chain, is_disk_full, pushing};
 use crate::progress::Progress;
 use crate::runners::{RunnerError, RunnerPool, RunnerSource};
@@ -44,18 +44,46 @@ pub struct Surroundings {
     pub refuse_loopback: bool,
 }
 
+/// How a request ended.
+pub struct Ended {
+    /// The end in short.
+    pub outcome: Outcome,
+    /// What there is to tell beyond that.
+    pub report: BuildReport,
+    /// The image, when one was made.
+    pub exported: Option<Exported>,
+}
+
+impl Ended {
+    /// A request that ended before anything was done.
+    #[must_use]
+    pub fn early(failure: Failure) -> Self {
+        Self {
+            outcome: Outcome::Failed(failure),
+            report: BuildReport::default(),
+            exported: None,
+        }
+    }
+}
+
 /// Runs a request to its end. Dropping the future ends everything that it started.
-pub async fn run(request: &BuildRequest, surroundings: Surroundings) -> (Outcome, BuildReport) {
-    let mut report = BuildReport::default();
-    let outcome = match build(request, surroundings, &mut report).await {
+pub async fn run(request: &BuildRequest, surroundings: Surroundings) -> Ended {
+    let mut ended = Ended {
+        outcome: Outcome::Planned {
+            shape: Shape { runners: 0 },
+        },
+        report: BuildReport::default(),
+        exported: None,
+    };
+    ended.outcome = match build(request, surroundings, &mut ended).await {
         Ok(outcome) => outcome,
         Err(failure) => {
-            report.failure = Some((*failure).clone());
+            ended.report.failure = Some((*failure).clone());
             Outcome::Failed(*failure)
         }
     };
-    report.engine_peak_memory_bytes = peak_memory();
-    (outcome, report)
+    ended.report.engine_peak_memory_bytes = peak_memory();
+    ended
 }
 
 /// Plans as far as that is possible: what `stagecraft-builder plan` shows.
@@ -74,7 +102,7 @@ pub async fn explain(
 async fn build(
     request: &BuildRequest,
     surroundings: Surroundings,
-    report: &mut BuildReport,
+    ended: &mut Ended,
 ) -> Result<Outcome, Box<Failure>> {
     let Surroundings {
         scratch,
@@ -84,6 +112,7 @@ async fn build(
         progress,
         refuse_loopback,
     } = surroundings;
+    let report = &mut ended.report;
     let planned = planning::plan(request, &scratch, &progress, refuse_loopback).await?;
     report.pins = planned.pins(request);
     check_pins(request, &report.pins)?;
@@ -124,10 +153,13 @@ async fn build(
         .export(&target, &destinations, &image_names)
         .await
         .map_err(|error| export_failure(&error))?;
-    report.digest = Some(exported.digest.to_string());
+    let digest = exported.manifest.digest.to_string();
+    report.digest = Some(digest.clone());
+    let size_bytes = exported.size_bytes;
+    ended.exported = Some(exported);
     Ok(Outcome::Succeeded {
-        digest: exported.digest.to_string(),
-        size_bytes: exported.size_bytes,
+        digest,
+        size_bytes,
         shape,
     })
 }
@@ -190,8 +222,12 @@ fn export_failure(error: &ExportError) -> Box<Failure> {
         ExportError::Layer(crate::store::StoreError::Fetch { source, .. }) => {
             crate::failure::reading(source)
         }
-        ExportError::Name { .. } | ExportError::Write { .. } => FailureReason::Configuration,
-        ExportError::Layer(_) | ExportError::Compress { .. } => FailureReason::Internal,
+        ExportError::Name { .. } | ExportError::Write { .. } | ExportError::Directory(_) => {
+            FailureReason::Configuration
+        }
+        ExportError::Layer(_) | ExportError::Compress { .. } | ExportError::Files(_) => {
+            FailureReason::Internal
+        }
     };
     let mut failure = Failure::new(reason, chain(error));
     if let ExportError::Push { source, .. } = error {

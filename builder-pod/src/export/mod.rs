@@ -3,8 +3,11 @@
 //! Invariant: the digest depends on the stage alone, not on the destinations.
 
 mod config;
+mod destination;
+mod files;
 mod layout;
 mod push;
+mod tree;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -15,47 +18,15 @@ use stagecraft_image::{Descriptor, Digest, Reference, media_type};
 use stagecraft_layer::LayerId;
 use stagecraft_registry::{Registry, RegistryError};
 
+use files::Files;
+use layout::ArchiveForm;
+
 use crate::execute::StageResult;
 use crate::progress::Progress;
 use crate::store::{LayerOrigin, Store, StoreError, blocking};
 
-/// Where a result goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// To the registries of the image's names.
-    Registry,
-    /// To a directory in the OCI image layout.
-    OciLayout(PathBuf),
-}
-
-impl Destination {
-    /// Reads `--output`: comma-separated `key=value`.
-    ///
-    /// # Errors
-    /// In words, when a key or type is unknown or one is missing.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (mut kind, mut dest) = (None, None);
-        for member in text.split(',') {
-            match member.split_once('=') {
-                Some(("type", value)) => kind = Some(value),
-                Some(("dest", value)) => dest = Some(PathBuf::from(value)),
-                _ => return Err(format!("--output {text}: unknown member {member:?}")),
-            }
-        }
-        match (kind, dest) {
-            (Some("registry"), None) => Ok(Self::Registry),
-            (Some("registry"), Some(_)) => {
-                Err(format!("--output {text}: type=registry takes no dest"))
-            }
-            (Some("oci"), Some(dest)) => Ok(Self::OciLayout(dest)),
-            (Some("oci"), None) => Err(format!("--output {text}: type=oci needs dest=DIRECTORY")),
-            (Some(other), _) => Err(format!(
-                "--output {text}: type {other} is not supported yet; there are registry and oci"
-            )),
-            (None, _) => Err(format!("--output {text}: expected type=TYPE[,dest=PATH]")),
-        }
-    }
-}
+pub use destination::Destination;
+pub use tree::TreeError;
 
 /// Why an export failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +61,13 @@ pub enum ExportError {
         #[source]
         source: RegistryError,
     },
-    /// The layout could not be written.
+    /// The image's files could not be read from its layers, or written to an archive.
+    #[error("cannot write the files of the image")]
+    Files(#[source] stagecraft_layer::LayerError),
+    /// The image's files could not be written into a directory.
+    #[error("cannot write the files of the image into a directory")]
+    Directory(#[source] TreeError),
+    /// A layout or archive could not be written.
     #[error("cannot write {path}")]
     Write {
         /// The file.
@@ -104,10 +81,51 @@ pub enum ExportError {
 /// A finished image.
 #[derive(Clone, Debug)]
 pub struct Exported {
-    /// Digest of its manifest.
-    pub digest: Digest,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// Digest of its configuration.
+    pub config: Digest,
+    /// Its names, whole.
+    pub names: Vec<String>,
     /// Bytes of its blobs, manifest included.
     pub size_bytes: u64,
+}
+
+impl Exported {
+    /// What `--metadata-file` holds: members as BuildKit calls them, and one of our own.
+    #[must_use]
+    pub fn metadata(&self) -> serde_json::Value {
+        let digest = self.manifest.digest.to_string();
+        let mut metadata = serde_json::json!({
+            "containerimage.config.digest": self.config.to_string(),
+            "containerimage.descriptor": {
+                "mediaType": self.manifest.media_type,
+                "digest": digest,
+                "size": self.manifest.size,
+            },
+            "containerimage.digest": digest,
+            "stagecraft.dev/sizeBytes": self.size_bytes,
+        });
+        if !self.names.is_empty() {
+            metadata["image.name"] = self.names.join(",").into();
+        }
+        metadata
+    }
+}
+
+/// A finished image, ready to be written anywhere.
+struct Image {
+    names: Vec<Reference>,
+    layers: Vec<Blob>,
+    config: Blob,
+    manifest: Blob,
+}
+
+impl Image {
+    /// Everything that it consists of.
+    fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        self.layers.iter().chain([&self.config, &self.manifest])
+    }
 }
 
 /// A blob of the result.
@@ -156,30 +174,52 @@ impl Exporter {
         let config = Blob::of_bytes(media_type::OCI_CONFIG, config);
         let manifest = config::manifest(&config.descriptor, layers.iter().map(|l| &l.descriptor));
         let manifest = Blob::of_bytes(media_type::OCI_MANIFEST, manifest);
-        let exported = Exported {
-            digest: manifest.descriptor.digest.clone(),
-            size_bytes: layers
-                .iter()
-                .map(|layer| layer.descriptor.size)
-                .sum::<u64>()
-                + config.descriptor.size
-                + manifest.descriptor.size,
+        let image = Image {
+            names,
+            layers,
+            config,
+            manifest,
         };
         for destination in destinations {
-            match destination {
-                Destination::Registry => {
-                    push::push(self, &names, &layers, &config, &manifest).await?;
-                }
-                Destination::OciLayout(directory) => {
-                    let vertex = self
-                        .progress
-                        .internal(format!("writing {}", directory.display()));
-                    layout::write(self, directory, &names, &layers, &config, &manifest).await?;
-                    vertex.done();
-                }
-            }
+            self.write(stage, destination, &image).await?;
         }
-        Ok(exported)
+        Ok(Exported {
+            size_bytes: image.blobs().map(|blob| blob.descriptor.size).sum(),
+            manifest: image.manifest.descriptor,
+            config: image.config.descriptor.digest,
+            names: image.names.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    async fn write(
+        &self,
+        stage: &StageResult,
+        destination: &Destination,
+        image: &Image,
+    ) -> Result<(), ExportError> {
+        let path = match destination {
+            Destination::Registry => return push::push(self, image).await,
+            other => other.path().unwrap_or(Path::new("")),
+        };
+        let vertex = self
+            .progress
+            .internal(format!("writing {}", path.display()));
+        match destination {
+            Destination::Registry => {}
+            Destination::OciLayout(path) => layout::write_directory(self, path, image).await?,
+            Destination::OciArchive(path) => {
+                layout::write_archive(self, path, image, ArchiveForm::Oci).await?;
+            }
+            Destination::DockerArchive(path) => {
+                layout::write_archive(self, path, image, ArchiveForm::Docker).await?;
+            }
+            Destination::Directory(path) => {
+                Files::of(self, stage).await?.write_directory(path).await?;
+            }
+            Destination::Tar(path) => Files::of(self, stage).await?.write_tar(path).await?,
+        }
+        vertex.done();
+        Ok(())
     }
 
     /// The target's layers as blobs: images' as they are, ours compressed.
@@ -223,6 +263,11 @@ impl Blob {
     }
 }
 
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + use<> {
+    let path = path.to_owned();
+    move |source| ExportError::Write { path, source }
+}
+
 fn parse_names(names: &[String]) -> Result<Vec<Reference>, ExportError> {
     let parse = |name: &String| {
         name.parse::<Reference>()
@@ -235,20 +280,14 @@ fn parse_names(names: &[String]) -> Result<Vec<Reference>, ExportError> {
 }
 
 fn compress(from: &Path, to: PathBuf) -> Result<Blob, ExportError> {
-    let failed = |source| ExportError::Write {
-        path: from.to_owned(),
-        source,
-    };
-    let reader = BufReader::with_capacity(128 * 1024, File::open(from).map_err(failed)?);
-    let mut writer = BufWriter::new(File::create(&to).map_err(failed)?);
+    let reader = BufReader::with_capacity(128 * 1024, File::open(from).map_err(failed(from))?);
+    let mut writer = BufWriter::new(File::create(&to).map_err(failed(&to))?);
     let compressed = stagecraft_layer::compress(reader, &mut writer, crate::limits::threads())
-        .map_err(|source| {
-            ExportError::Compress {
-                path: from.to_owned(),
-                source,
-            }
+        .map_err(|source| ExportError::Compress {
+            path: from.to_owned(),
+            source,
         })?;
-    writer.flush().map_err(failed)?;
+    writer.flush().map_err(failed(&to))?;
     Ok(Blob {
         descriptor: Descriptor::new(
             media_type::OCI_LAYER_GZIP,
@@ -257,30 +296,4 @@ fn compress(from: &Path, to: PathBuf) -> Result<Blob, ExportError> {
         ),
         content: BlobContent::File(to),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_are_read_or_refused_in_words() {
-        assert_eq!(
-            Destination::parse("type=registry"),
-            Ok(Destination::Registry)
-        );
-        assert_eq!(
-            Destination::parse("type=oci,dest=out"),
-            Ok(Destination::OciLayout(PathBuf::from("out")))
-        );
-        for wrong in [
-            "type=oci",
-            "type=tar,dest=x",
-            "dest=x",
-            "type=registry,push=true",
-            "",
-        ] {
-            assert!(Destination::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -6,19 +6,19 @@ use futures::{StreamExt, TryStreamExt};
 use stagecraft_image::Reference;
 use stagecraft_registry::{BlobSource, Pushed};
 
-use super::{Blob, BlobContent, ExportError, Exporter};
+use super::{Blob, BlobContent, ExportError, Exporter, Image};
 
 /// Blobs that travel at a time; the registry client limits its requests besides.
 const AT_A_TIME: usize = 4;
 
 /// Pushes every blob once per repository, then the manifest under each name.
-pub(super) async fn push(
-    exporter: &Exporter,
-    names: &[Reference],
-    layers: &[Blob],
-    config: &Blob,
-    manifest: &Blob,
-) -> Result<(), ExportError> {
+pub(super) async fn push(exporter: &Exporter, image: &Image) -> Result<(), ExportError> {
+    let Image {
+        names,
+        layers,
+        config,
+        manifest,
+    } = image;
     let mut by_repository: BTreeMap<String, Vec<&Reference>> = BTreeMap::new();
     for name in names {
         by_repository

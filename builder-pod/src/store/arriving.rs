@@ -259,7 +259,11 @@ mod tests {
         for _ in 0..2 {
             let mut reader = arriving.reader(Handle::current()).unwrap();
             let read = blocking(move || reader.read_to_end(&mut Vec::new())).await;
-            assert!(read.unwrap_err().to_string().contains("blob"));
+            let error = read.unwrap_err();
+            assert!(
+                error.get_ref().unwrap().is::<Arc<RegistryError>>(),
+                "{error}"
+            );
         }
         assert!(matches!(
             arriving.complete().await,

@@ -12,4 +12,5 @@ mod copies;
 mod errors;
 mod harness;
 mod images;
+mod outputs;
 mod runs;
