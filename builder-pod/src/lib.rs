@@ -8,6 +8,7 @@ pub mod cli;
 pub mod context;
 pub mod copy;
 pub mod diagnostics;
+pub mod diff;
 pub mod engine;
 pub mod execute;
 pub mod export;

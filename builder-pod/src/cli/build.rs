@@ -114,12 +114,9 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         ProgressForm::Plain => super::errors::progress_to_stderr(),
         ProgressForm::Quiet => crate::progress::Progress::new(Box::new(std::io::sink())),
     };
-    let scratch = match tempfile::Builder::new()
-        .prefix("stagecraft-")
-        .tempdir_in(scratch_parent())
-    {
+    let scratch = match scratch() {
         Ok(scratch) => scratch,
-        Err(error) => return usage(&format!("cannot make a scratch directory: {error}")),
+        Err(message) => return usage(&message),
     };
     let surroundings = engine::Surroundings {
         scratch: scratch.path().to_owned(),
@@ -140,6 +137,14 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
     let outcome = ended.outcome;
     super::errors::print_end(&outcome, arguments.input.error_format);
     verdict::exit_code(&outcome, Mode::Build)
+}
+
+/// A directory for everything that is too big for memory.
+pub(super) fn scratch() -> Result<tempfile::TempDir, String> {
+    let made = tempfile::Builder::new()
+        .prefix("stagecraft-")
+        .tempdir_in(scratch_parent());
+    made.map_err(|error| format!("cannot make a scratch directory: {error}"))
 }
 
 /// Big files belong on a disk, not on the memory file system that `/tmp` often is.

@@ -3,6 +3,7 @@
 //! Invariant: only this module reads the environment and writes to the terminal.
 
 mod build;
+mod diff;
 mod engine;
 mod errors;
 mod lint;
@@ -31,6 +32,8 @@ enum Command {
     /// Exit codes: 0 nothing was found, 1 rules found something, 2 the command line is wrong, 10 the file cannot
     /// be built.
     Lint(Box<lint::LintArguments>),
+    /// Show what made two images differ: configuration, layers, paths and their metadata
+    Diff(diff::DiffArguments),
     /// The engine of a build pod
     #[command(hide = true)]
     Engine(engine::EngineArguments),
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
             Command::Build(arguments) => build::run(*arguments).await,
             Command::Plan(arguments) => plan::run(*arguments).await,
             Command::Lint(arguments) => lint::run(*arguments).await,
+            Command::Diff(arguments) => diff::run(arguments).await,
             Command::Engine(arguments) => engine::run(arguments).await,
             Command::Runner(_) => 0,
         }

@@ -8,8 +8,8 @@ use stagecraft_protocol::ownership::SpecialOwner;
 use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage};
 
 use super::StepError;
-use super::put::{LayerFile, write_layer};
 use super::output::Output;
+use super::put::{LayerFile, write_layer};
 use super::stage::{StageBuild, WithTail};
 use crate::copy::resolve_user;
 use crate::progress::Vertex;

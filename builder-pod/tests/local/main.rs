@@ -9,6 +9,7 @@
     reason = "a test ends at the first thing that is not as it must be"
 )]
 mod copies;
+mod diff;
 mod errors;
 mod harness;
 mod images;
