@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stagecraft_image::{
-    CONFIG_SIZE_LIMIT, Digest, Document, DocumentError, Index, MANIFEST_SIZE_LIMIT, Manifest,
-    Platform, Reference,
+    CONFIG_SIZE_LIMIT, Descriptor, Digest, Document, DocumentError, Index, MANIFEST_SIZE_LIMIT,
+    Manifest, Platform, Reference,
 };
 use stagecraft_layer::Decoder;
 use stagecraft_registry::{Registry, RegistryError};
@@ -103,7 +103,7 @@ enum Blobs {
 /// Where a layer is.
 enum LayerPlace {
     /// A blob that the manifest names.
-    Blob(stagecraft_image::Descriptor),
+    Blob(Box<Descriptor>),
     /// A file of an archive of `docker save`.
     Member(String),
 }
@@ -324,7 +324,7 @@ fn blob_name(digest: &Digest) -> String {
 }
 
 fn blob_layers(manifest: &Manifest) -> Vec<LayerPlace> {
-    let layers = manifest.layers.iter().cloned();
+    let layers = manifest.layers.iter().cloned().map(Box::new);
     layers.map(LayerPlace::Blob).collect()
 }
 
