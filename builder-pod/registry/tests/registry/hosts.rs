@@ -224,6 +224,28 @@ async fn credentials_do_not_follow_a_redirection_to_another_host() {
 }
 
 #[tokio::test]
+async fn a_redirection_that_leads_to_itself_is_given_up() {
+    for path in ["/blobs/", "/manifests/"] {
+        let fault = move |asked: &Asked| {
+            let again = || Answer::new(307).header("Location", asked.path.clone());
+            (asked.method == "GET" && asked.path.contains(path)).then(again)
+        };
+        let (fake, image) = Fake::with_image(fault).await;
+        let client = RegistryClient::new(settings(&[&fake])).unwrap();
+        let error = if path == "/blobs/" {
+            read(&client, &fake, &image).await.unwrap_err()
+        } else {
+            let reference = fake.reference("library/app:1");
+            client.resolve(&reference, &amd64()).await.unwrap_err()
+        };
+        let text = chain(&error);
+        assert!(text.contains("redirect"), "{path}: {text}");
+        let asked = fake.server.asked().len();
+        assert!(asked <= 60, "{path}: asked {asked} times");
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_is_redirected_to_cannot_ask_for_credentials() {
     let thief = Server::start(|_| Answer::new(200).body(r#"{"token":"x"}"#)).await;
     let challenge = format!("Bearer realm=\"http://{}/token\"", thief.address);

@@ -3,13 +3,13 @@ use stagecraft_layer::{LayerWriter, Node, NodeKind};
 use super::*;
 
 /// A directory with a file beside the root, which nothing inside may reach.
-struct Outside {
-    fixture: Fixture,
-    beside: tempfile::TempDir,
+pub(super) struct Outside {
+    pub(super) fixture: Fixture,
+    pub(super) beside: tempfile::TempDir,
 }
 
 impl Outside {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let beside = tempfile::tempdir().unwrap();
         std::fs::write(beside.path().join("file"), "untouched").unwrap();
         let target = beside.path().to_str().unwrap();
@@ -19,7 +19,7 @@ impl Outside {
         }
     }
 
-    fn assert_untouched(&self) {
+    pub(super) fn assert_untouched(&self) {
         let names: Vec<_> = std::fs::read_dir(self.beside.path()).unwrap().collect();
         assert_eq!(names.len(), 1);
         assert_eq!(
@@ -29,20 +29,20 @@ impl Outside {
     }
 }
 
-fn layer(build: impl FnOnce(&mut LayerWriter<Vec<u8>>)) -> Vec<u8> {
+pub(super) fn layer(build: impl FnOnce(&mut LayerWriter<Vec<u8>>)) -> Vec<u8> {
     let mut writer = LayerWriter::new(Vec::new(), Default::default());
     build(&mut writer);
     writer.finish().unwrap().0
 }
 
-fn file(writer: &mut LayerWriter<Vec<u8>>, path: &str) {
+pub(super) fn file(writer: &mut LayerWriter<Vec<u8>>, path: &str) {
     let node = Node::new(NodeKind::File { size: 4 }, 0o644, 0, 0);
     writer
         .append(path.as_bytes(), &node, &mut &b"evil"[..])
         .unwrap();
 }
 
-fn link(writer: &mut LayerWriter<Vec<u8>>, path: &str, target: &str) {
+pub(super) fn link(writer: &mut LayerWriter<Vec<u8>>, path: &str, target: &str) {
     let node = Node::new(
         NodeKind::Symlink {
             target: target.as_bytes().into(),

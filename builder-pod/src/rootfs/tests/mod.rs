@@ -1,5 +1,6 @@
 //! What the tests of this module share: a root in a temporary directory, layers from text, the disk as a tree.
 
+mod advisory;
 mod attack;
 mod mounts;
 mod order;
