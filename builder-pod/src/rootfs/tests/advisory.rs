@@ -37,62 +37,98 @@ fn unpack_all(fixture: &mut Fixture, layers: &[Vec<u8>]) -> bool {
 #[test]
 fn no_archive_that_hurt_another_builder_reaches_anything_beside_the_root() {
     let attacks: [(&str, &[Write]); 12] = [
-        ("CVE-2026-28406: names that climb", &[|w, _| {
-            file(w, "../../../../climbed");
-            file(w, "/../climbed");
-            directory(w, "a/../../..");
-        }]),
-        ("CVE-2020-10696: an absolute name", &[|w, outside| {
-            file(w, &format!("{outside}/file"));
-        }]),
-        ("CVE-2026-17106: a write through a link of the layer", &[|w, outside| {
-            link(w, "d", outside);
-            file(w, "d/file");
-            file(w, "d/new");
-        }]),
-        ("CVE-2026-17106: a write through a link of a lower layer", &[
-            |w, outside| link(w, "d", outside),
-            |w, _| {
-                directory(w, "d/sub");
-                file(w, "d/sub/new");
-            },
-        ]),
-        ("CVE-2026-33056: a directory where a link stands", &[|w, outside| {
-            link(w, "d", outside);
-            directory(w, "d");
-        }]),
-        ("CVE-2021-32760: a mode through a hard link to a link", &[|w, outside| {
-            link(w, "l", &format!("{outside}/file"));
-            hard_link(w, "h", "l");
-            file(w, "h");
-        }]),
-        ("CVE-2021-29136: the root as a link", &[|w, outside| {
-            link(w, "/", outside);
-            file(w, "file");
-        }]),
-        ("CVE-2021-29136: the root as a link by another name", &[|w, outside| {
-            link(w, "a/..", outside);
-            file(w, "file");
-        }]),
-        ("GHSA-cm76-qm8v-3j95: a link in place of a directory that is in use", &[
-            |w, _| file(w, "d/sub/first"),
-            |w, outside| {
-                w.append_whiteout(b"d").unwrap();
+        (
+            "CVE-2026-28406: names that climb",
+            &[|w, _| {
+                file(w, "../../../../climbed");
+                file(w, "/../climbed");
+                directory(w, "a/../../..");
+            }],
+        ),
+        (
+            "CVE-2020-10696: an absolute name",
+            &[|w, outside| {
+                file(w, &format!("{outside}/file"));
+            }],
+        ),
+        (
+            "CVE-2026-17106: a write through a link of the layer",
+            &[|w, outside| {
                 link(w, "d", outside);
                 file(w, "d/file");
-            },
-        ]),
-        ("a removal through a link", &[|w, outside| {
-            link(w, "d", outside);
-            w.append_whiteout(b"d/file").unwrap();
-        }]),
-        ("a removal by a name that climbs", &[|w, outside| {
-            let climbing = format!("../../../../../..{outside}/file");
-            w.append_whiteout(climbing.as_bytes()).unwrap();
-        }]),
-        ("a hard link to a file of the machine", &[|w, outside| {
-            hard_link(w, "stolen", &format!("{outside}/file"));
-        }]),
+                file(w, "d/new");
+            }],
+        ),
+        (
+            "CVE-2026-17106: a write through a link of a lower layer",
+            &[
+                |w, outside| link(w, "d", outside),
+                |w, _| {
+                    directory(w, "d/sub");
+                    file(w, "d/sub/new");
+                },
+            ],
+        ),
+        (
+            "CVE-2026-33056: a directory where a link stands",
+            &[|w, outside| {
+                link(w, "d", outside);
+                directory(w, "d");
+            }],
+        ),
+        (
+            "CVE-2021-32760: a mode through a hard link to a link",
+            &[|w, outside| {
+                link(w, "l", &format!("{outside}/file"));
+                hard_link(w, "h", "l");
+                file(w, "h");
+            }],
+        ),
+        (
+            "CVE-2021-29136: the root as a link",
+            &[|w, outside| {
+                link(w, "/", outside);
+                file(w, "file");
+            }],
+        ),
+        (
+            "CVE-2021-29136: the root as a link by another name",
+            &[|w, outside| {
+                link(w, "a/..", outside);
+                file(w, "file");
+            }],
+        ),
+        (
+            "GHSA-cm76-qm8v-3j95: a link in place of a directory that is in use",
+            &[
+                |w, _| file(w, "d/sub/first"),
+                |w, outside| {
+                    w.append_whiteout(b"d").unwrap();
+                    link(w, "d", outside);
+                    file(w, "d/file");
+                },
+            ],
+        ),
+        (
+            "a removal through a link",
+            &[|w, outside| {
+                link(w, "d", outside);
+                w.append_whiteout(b"d/file").unwrap();
+            }],
+        ),
+        (
+            "a removal by a name that climbs",
+            &[|w, outside| {
+                let climbing = format!("../../../../../..{outside}/file");
+                w.append_whiteout(climbing.as_bytes()).unwrap();
+            }],
+        ),
+        (
+            "a hard link to a file of the machine",
+            &[|w, outside| {
+                hard_link(w, "stolen", &format!("{outside}/file"));
+            }],
+        ),
     ];
     for (advisory, layers) in attacks {
         let mut outside = Outside::new("d 0755 0:0 - z");
@@ -100,7 +136,9 @@ fn no_archive_that_hurt_another_builder_reaches_anything_beside_the_root() {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
         let modes = |beside: &Path| (mode(beside), mode(&beside.join("file")));
         let before = modes(outside.beside.path());
-        let archives = layers.iter().map(|write| layer(|writer| write(writer, &target)));
+        let archives = layers
+            .iter()
+            .map(|write| layer(|writer| write(writer, &target)));
         let archives: Vec<_> = archives.collect();
         let unpacked = unpack_all(&mut outside.fixture, &archives);
         outside.assert_untouched();
@@ -119,7 +157,11 @@ fn images_that_others_refused_out_of_caution_are_unpacked() {
         // A link with more `..` than there are directories above it, as certificates of a JDK have it.
         layer(|w| {
             file(w, "etc/ssl/certs/java/cacerts");
-            link(w, "opt/jdk/cacerts", "../../../../../../etc/ssl/certs/java/cacerts");
+            link(
+                w,
+                "opt/jdk/cacerts",
+                "../../../../../../etc/ssl/certs/java/cacerts",
+            );
             link(w, "bin/sh", "dash");
             file(w, "bin/dash");
         }),
