@@ -42,7 +42,7 @@ fn no_archive_that_hurt_another_builder_reaches_anything_beside_the_root() {
             &[|w, _| {
                 file(w, "../../../../climbed");
                 file(w, "/../climbed");
-                directory(w, "a/../../..");
+                directory(w, "a/../../../below");
             }],
         ),
         (
