@@ -34,103 +34,105 @@ fn unpack_all(fixture: &mut Fixture, layers: &[Vec<u8>]) -> bool {
     })
 }
 
-#[test]
-fn no_archive_that_hurt_another_builder_reaches_anything_beside_the_root() {
-    let attacks: [(&str, &[Write]); 12] = [
-        (
-            "CVE-2026-28406: names that climb",
-            &[|w, _| {
-                file(w, "../../../../climbed");
-                file(w, "/../climbed");
-                directory(w, "a/../../../below");
-            }],
-        ),
-        (
-            "CVE-2020-10696: an absolute name",
-            &[|w, outside| {
-                file(w, &format!("{outside}/file"));
-            }],
-        ),
-        (
-            "CVE-2026-17106: a write through a link of the layer",
-            &[|w, outside| {
+/// The layers of every attack, one unpacked after the other.
+const ATTACKS: [(&str, &[Write]); 12] = [
+    (
+        "CVE-2026-28406: names that climb",
+        &[|w, _| {
+            file(w, "../../../../climbed");
+            file(w, "/../climbed");
+            directory(w, "a/../../../below");
+        }],
+    ),
+    (
+        "CVE-2020-10696: an absolute name",
+        &[|w, outside| {
+            file(w, &format!("{outside}/file"));
+        }],
+    ),
+    (
+        "CVE-2026-17106: a write through a link of the layer",
+        &[|w, outside| {
+            link(w, "d", outside);
+            file(w, "d/file");
+            file(w, "d/new");
+        }],
+    ),
+    (
+        "CVE-2026-17106: a write through a link of a lower layer",
+        &[
+            |w, outside| link(w, "d", outside),
+            |w, _| {
+                directory(w, "d/sub");
+                file(w, "d/sub/new");
+            },
+        ],
+    ),
+    (
+        "CVE-2026-33056: a directory where a link stands",
+        &[|w, outside| {
+            link(w, "d", outside);
+            directory(w, "d");
+        }],
+    ),
+    (
+        "CVE-2021-32760: a mode through a hard link to a link",
+        &[|w, outside| {
+            link(w, "l", &format!("{outside}/file"));
+            hard_link(w, "h", "l");
+            file(w, "h");
+        }],
+    ),
+    (
+        "CVE-2021-29136: the root as a link",
+        &[|w, outside| {
+            link(w, "/", outside);
+            file(w, "file");
+        }],
+    ),
+    (
+        "CVE-2021-29136: the root as a link by another name",
+        &[|w, outside| {
+            link(w, "a/..", outside);
+            file(w, "file");
+        }],
+    ),
+    (
+        "GHSA-cm76-qm8v-3j95: a link in place of a directory that is in use",
+        &[
+            |w, _| file(w, "d/sub/first"),
+            |w, outside| {
+                w.append_whiteout(b"d").unwrap();
                 link(w, "d", outside);
                 file(w, "d/file");
-                file(w, "d/new");
-            }],
-        ),
-        (
-            "CVE-2026-17106: a write through a link of a lower layer",
-            &[
-                |w, outside| link(w, "d", outside),
-                |w, _| {
-                    directory(w, "d/sub");
-                    file(w, "d/sub/new");
-                },
-            ],
-        ),
-        (
-            "CVE-2026-33056: a directory where a link stands",
-            &[|w, outside| {
-                link(w, "d", outside);
-                directory(w, "d");
-            }],
-        ),
-        (
-            "CVE-2021-32760: a mode through a hard link to a link",
-            &[|w, outside| {
-                link(w, "l", &format!("{outside}/file"));
-                hard_link(w, "h", "l");
-                file(w, "h");
-            }],
-        ),
-        (
-            "CVE-2021-29136: the root as a link",
-            &[|w, outside| {
-                link(w, "/", outside);
-                file(w, "file");
-            }],
-        ),
-        (
-            "CVE-2021-29136: the root as a link by another name",
-            &[|w, outside| {
-                link(w, "a/..", outside);
-                file(w, "file");
-            }],
-        ),
-        (
-            "GHSA-cm76-qm8v-3j95: a link in place of a directory that is in use",
-            &[
-                |w, _| file(w, "d/sub/first"),
-                |w, outside| {
-                    w.append_whiteout(b"d").unwrap();
-                    link(w, "d", outside);
-                    file(w, "d/file");
-                },
-            ],
-        ),
-        (
-            "a removal through a link",
-            &[|w, outside| {
-                link(w, "d", outside);
-                w.append_whiteout(b"d/file").unwrap();
-            }],
-        ),
-        (
-            "a removal by a name that climbs",
-            &[|w, outside| {
-                let climbing = format!("../../../../../..{outside}/file");
-                w.append_whiteout(climbing.as_bytes()).unwrap();
-            }],
-        ),
-        (
-            "a hard link to a file of the machine",
-            &[|w, outside| {
-                hard_link(w, "stolen", &format!("{outside}/file"));
-            }],
-        ),
-    ];
-    for (advisory, layers) in attacks {
+            },
+        ],
+    ),
+    (
+        "a removal through a link",
+        &[|w, outside| {
+            link(w, "d", outside);
+            w.append_whiteout(b"d/file").unwrap();
+        }],
+    ),
+    (
+        "a removal by a name that climbs",
+        &[|w, outside| {
+            let climbing = format!("../../../../../..{outside}/file");
+            w.append_whiteout(climbing.as_bytes()).unwrap();
+        }],
+    ),
+    (
+        "a hard link to a file of the machine",
+        &[|w, outside| {
+            hard_link(w, "stolen", &format!("{outside}/file"));
+        }],
+    ),
+];
+
+#[test]
+fn no_archive_that_hurt_another_builder_reaches_anything_beside_the_root() {
+    for (advisory, layers) in ATTACKS {
         let mut outside = Outside::new("d 0755 0:0 - z");
         let target = outside.beside.path().to_str().unwrap().to_owned();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
