@@ -7,6 +7,7 @@
 //! Invariant: nobody holds a runner while waiting for another stage, so few runners never deadlock.
 //! Invariant: dropping the pool ends every runner, whatever it executes.
 
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Child;
@@ -323,10 +324,22 @@ impl Drop for Runner {
 /// Waits for the pod's runners to connect.
 fn meet(listener: Listener, count: u32) -> Result<Vec<Runner>, RunnerError> {
     let connections = listener.accept_runners(count).map_err(RunnerError::Meet)?;
-    connections
-        .into_iter()
-        .map(|channel| greet(channel, None))
-        .collect()
+    let greeted = connections.into_iter().map(|channel| greet(channel, None));
+    let runners: Vec<Runner> = greeted.collect::<Result<_, _>>()?;
+    check_indexes(runners.iter().map(|runner| runner.index))?;
+    Ok(runners)
+}
+
+/// Two containers that take themselves for the same runner are no pod that the operator made.
+fn check_indexes(indexes: impl Iterator<Item = u32>) -> Result<(), RunnerError> {
+    let mut seen = HashSet::new();
+    for index in indexes {
+        if !seen.insert(index) {
+            let found = "the number of another runner".to_owned();
+            return Err(RunnerError::Greeting { index, found });
+        }
+    }
+    Ok(())
 }
 
 fn launch(program: PathBuf, root: PathBuf, index: u32) -> Result<Runner, RunnerError> {
@@ -386,4 +399,17 @@ fn greet(channel: Channel, child: Option<Child>) -> Result<Runner, RunnerError> 
         descriptor,
         child,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runners_of_one_number_are_refused() {
+        assert!(check_indexes([1, 0, 2].into_iter()).is_ok());
+        let error = check_indexes([0, 1, 1].into_iter()).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(text, "runner 1 greeted with the number of another runner");
+    }
 }

@@ -267,8 +267,10 @@ impl Store {
             .get_or_try_init(|| async {
                 let reader = self.reader(id).await?;
                 let path = self.scratch.join(format!("layer-{}.tar", id.0));
-                let inflated = blocking(move || inflate(&layer, reader, path)).await;
-                inflated.map_err(|error| self.interruption([id]).unwrap_or(error))
+                match blocking(move || inflate(&layer, reader, path)).await {
+                    Ok(inflated) => Ok(inflated),
+                    Err(error) => Err(self.interruption([id]).await.unwrap_or(error)),
+                }
             })
             .await?;
         Ok(Arc::clone(inflated))
@@ -290,14 +292,22 @@ impl Store {
         Ok(Box::new(Inflating::Waiting(Some(reader))))
     }
 
-    /// Why one of these layers did not arrive: a layer that is cut off looks malformed to whoever reads it, and
-    /// this is the cause.
-    pub fn interruption(&self, layers: impl IntoIterator<Item = LayerId>) -> Option<StoreError> {
-        layers.into_iter().find_map(|id| {
-            let (layer, blob, _) = self.image_slot(id).ok()?;
-            let interruption = blob.get()?.interruption()?;
-            Some(layer.interrupted(interruption, &self.scratch))
-        })
+    /// Why one of these layers did not arrive, once it is known of all: a layer that is cut off or has other bytes
+    /// looks malformed to whoever reads it, and this is the cause.
+    pub async fn interruption(
+        &self,
+        layers: impl IntoIterator<Item = LayerId>,
+    ) -> Option<StoreError> {
+        for id in layers {
+            let Ok((layer, blob, _)) = self.image_slot(id) else {
+                continue;
+            };
+            let Some(arriving) = blob.get() else { continue };
+            if let Err(interruption) = arriving.complete().await {
+                return Some(layer.interrupted(interruption, &self.scratch));
+            }
+        }
+        None
     }
 
     fn push(&self, slot: Slot) -> LayerId {

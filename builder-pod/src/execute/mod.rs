@@ -216,9 +216,10 @@ impl Executor {
                 let mut reader = LayerReader::new(reader);
                 stagecraft_layer::apply_layer(&mut tree, id, &mut reader).map(|()| tree)
             });
-            tree = applied
-                .await
-                .map_err(|error| self.cause(stack, StepError::Layer(error)))?;
+            tree = match applied.await {
+                Ok(tree) => tree,
+                Err(error) => return Err(self.cause(&[id], StepError::Layer(error)).await),
+            };
         }
         Ok(Arc::new(tree))
     }
@@ -238,8 +239,8 @@ impl Executor {
     }
 
     /// Why layers could not be read: what went wrong while they were fetched, if something did.
-    fn cause(&self, stack: &[LayerId], error: StepError) -> StepError {
-        let interruption = self.store.interruption(stack.iter().copied());
+    async fn cause(&self, stack: &[LayerId], error: StepError) -> StepError {
+        let interruption = self.store.interruption(stack.iter().copied()).await;
         interruption.map_or(error, StepError::Store)
     }
 }

@@ -216,9 +216,10 @@ impl<'a> StageBuild<'a> {
             root.unpack_all(&mut tree, layers, threads)
                 .map(|()| (root, tree))
         });
-        unpacked
-            .await
-            .map_err(|error| executor.cause(&self.stack, error.into()))
+        match unpacked.await {
+            Ok(unpacked) => Ok(unpacked),
+            Err(error) => Err(executor.cause(&self.stack, error.into()).await),
+        }
     }
 
     /// What a root holds after the steps that are done.

@@ -12,6 +12,7 @@ mod copies;
 mod diff;
 mod errors;
 mod harness;
+mod hostile;
 mod images;
 mod outputs;
 mod runs;
