@@ -1,8 +1,8 @@
 //! What a user may do with files that are not its own.
 //!
 //! In a step that starts as another user than root, all of it is tested. In one that starts as root, where opens to
-//! read are not answered because there are so many, processes that became another user are kept from making names,
-//! from writing, and from being told that they may.
+//! read are not answered because there are so many, processes that became another user are kept from making and removing
+//! names, from writing, and from being told that they may.
 //! Underneath, every file is root's and the process is root, so the kernel permits all: the modes and owners that
 //! the build sees are tested here, as path_resolution(7) has it.
 //! What a link leads through is not tested, only where it leads to.
@@ -48,6 +48,11 @@ pub(super) fn is_checked_of_all(call: libc::c_long) -> bool {
         | libc::SYS_symlinkat
         | libc::SYS_faccessat
         | libc::SYS_faccessat2
+        | libc::SYS_unlinkat
+        | libc::SYS_renameat
+        | libc::SYS_renameat2
+        | libc::SYS_linkat
+        | libc::SYS_truncate
         | libc::SYS_fchmodat
         | number::FCHMODAT2
         | libc::SYS_fchownat => true,
@@ -65,6 +70,10 @@ const fn is_checked_of_all_old(call: libc::c_long) -> bool {
             | libc::SYS_mknod
             | libc::SYS_symlink
             | libc::SYS_access
+            | libc::SYS_unlink
+            | libc::SYS_rmdir
+            | libc::SYS_rename
+            | libc::SYS_link
             | libc::SYS_chmod
             | libc::SYS_chown
             | libc::SYS_lchown
@@ -248,7 +257,7 @@ fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
         }
         libc::SYS_mkdirat | libc::SYS_mknodat => vec![Wish::Enter(named(caller.int(0), second)?)],
         libc::SYS_symlinkat => vec![Wish::Enter(named(caller.int(1), third)?)],
-        libc::SYS_linkat => vec![Wish::Enter(named(caller.int(2), fourth)?)],
+        libc::SYS_linkat => link_wishes(caller)?,
         libc::SYS_unlinkat => vec![Wish::Leave(named(caller.int(0), second)?)],
         libc::SYS_renameat | libc::SYS_renameat2 => vec![
             Wish::Leave(named(caller.int(0), second)?),
@@ -284,6 +293,26 @@ fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
     })
 }
 
+fn link_wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
+    let [_, second, _, fourth, ..] = caller.arguments();
+    let flags = caller.int(4);
+    let no_follow = libc::AT_SYMLINK_NOFOLLOW;
+    let mut wishes = Vec::new();
+    // Without a path it is the descriptor's inode that gets a name.
+    if flags & libc::AT_EMPTY_PATH == 0 {
+        let follow = if flags & libc::AT_SYMLINK_FOLLOW == 0 {
+            no_follow
+        } else {
+            0
+        };
+        let old = caller.target(caller.int(0), second, follow)?;
+        wishes.push(Wish::Access(old, 0));
+    }
+    let new = caller.target(caller.int(2), fourth, no_follow)?;
+    wishes.push(Wish::Enter(new));
+    Ok(wishes)
+}
+
 /// Calls whose path is their first argument.
 fn plain_wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
     let first = caller.arguments()[0];
@@ -308,7 +337,11 @@ fn old_wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
         }
         libc::SYS_lstat | libc::SYS_lchown => vec![Wish::Access(at(first, no_follow)?, 0)],
         libc::SYS_mkdir | libc::SYS_mknod => vec![Wish::Enter(at(first, no_follow)?)],
-        libc::SYS_symlink | libc::SYS_link => vec![Wish::Enter(at(second, no_follow)?)],
+        libc::SYS_symlink => vec![Wish::Enter(at(second, no_follow)?)],
+        libc::SYS_link => vec![
+            Wish::Access(at(first, no_follow)?, 0),
+            Wish::Enter(at(second, no_follow)?),
+        ],
         libc::SYS_unlink | libc::SYS_rmdir => vec![Wish::Leave(at(first, no_follow)?)],
         libc::SYS_rename => {
             vec![

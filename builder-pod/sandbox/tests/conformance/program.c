@@ -563,6 +563,20 @@ static void permissions(void) {
   say("link over what is there: %s\n", came(symlink("x", "open")));
   say("unlink: %s\n", came(unlink("open")));
   say("sticky: %s\n", came(unlink("tmp/theirs")));
+  say("sticky rename: %s\n", came(rename("tmp/theirs", "tmp/mine")));
+  say("rename: %s\n", came(rename("open", "tmp/open")));
+  say("rename of what is not there: %s\n", came(rename("nothing", "tmp/nothing")));
+  say("unlink of what is not there: %s\n", came(unlink("nothing")));
+  say("rmdir: %s\n", came(rmdir("closed")));
+  file("tmp/own", 0600);
+  say("link: %s\n", came(link("tmp/own", "other")));
+  say("link on the way: %s\n", came(link("closed/f", "tmp/f")));
+  say("truncate: %s\n", came(truncate("open", 1)));
+  say("own mkdir: %s\n", came(mkdir("tmp/d", 0700)));
+  say("own rename: %s\n", came(rename("tmp/d", "tmp/e")));
+  say("own rmdir: %s\n", came(rmdir("tmp/e")));
+  say("own link: %s\n", came(link("tmp/own", "tmp/other")));
+  say("own unlink: %s\n", came(unlink("tmp/own")));
   say("chdir: %s\n", came(chdir("closed")));
   say("access: %s\n", came(access("secret", R_OK)));
 }
