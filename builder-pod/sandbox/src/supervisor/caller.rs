@@ -4,7 +4,7 @@
 //! absolute path means the same to both, and a relative one starts at a link in `/proc/PID`.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use libc::c_long;
 use rustix::io::Errno;
@@ -12,12 +12,18 @@ use rustix::io::Errno;
 use crate::system::memory::{Memory, Reach};
 use crate::system::notification::{Notification, Notifications, Reply};
 
+/// The longest path that the kernel takes, with its zero byte (`PATH_MAX`).
+const PATH_LIMIT: usize = 4096;
+
 /// Where a call's path leads, as the supervisor says it.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) path: CString,
     /// Whether a last symbolic link is followed.
     pub(super) follow: bool,
+    /// The directory that a path starts at which would be too long from the caller's.
+    #[allow(dead_code, reason = "it is held open for as long as the path is used")]
+    pub(super) start: Option<OwnedFd>,
 }
 
 /// A call and who made it.
@@ -102,6 +108,7 @@ impl<'a> Caller<'a> {
         Target {
             path: self.link(number),
             follow: true,
+            start: None,
         }
     }
 
@@ -157,8 +164,11 @@ impl<'a> Caller<'a> {
         } else {
             join(&parent(&link.path), &text)?
         };
-        let follow = link.follow;
-        Ok(Target { path, follow })
+        Ok(Target {
+            path,
+            follow: link.follow,
+            start: None,
+        })
     }
 
     /// A path of the caller's as one of the supervisor.
@@ -169,12 +179,41 @@ impl<'a> Caller<'a> {
         flags: i32,
     ) -> Result<Target, Errno> {
         let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;
+        let mut start = None;
         let path = if text.to_bytes().starts_with(b"/") {
             translate(text, self.thread())
         } else {
-            join(&self.link(directory), &text)?
+            let path = join(&self.link(directory), &text)?;
+            if path.count_bytes() < PATH_LIMIT {
+                path
+            } else {
+                let (descriptor, path) = self.start_deeper(directory, &text)?;
+                start = Some(descriptor);
+                path
+            }
         };
-        Ok(Target { path, follow })
+        Ok(Target {
+            path,
+            follow,
+            start,
+        })
+    }
+
+    /// A relative path that is as long as the kernel takes, from a directory some way down.
+    fn start_deeper(&self, directory: i32, text: &CStr) -> Result<(OwnedFd, CString), Errno> {
+        /// More than what leads to a descriptor takes.
+        const WAY: usize = 256;
+        use rustix::fs::{Mode, OFlags};
+        let bytes = text.to_bytes();
+        let slash = bytes.iter().skip(WAY).position(|byte| *byte == b'/');
+        let slash = slash.ok_or(Errno::NAMETOOLONG)? + WAY;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let base = self.open_base(directory)?;
+        let deeper = rustix::fs::openat(&base, &bytes[..slash], flags, Mode::empty())?;
+        let link = format!("/proc/self/fd/{}", deeper.as_raw_fd());
+        let rest = CString::new(&bytes[slash + 1..]).map_err(|_| Errno::INVAL)?;
+        let path = join(&CString::new(link).unwrap_or_default(), &rest)?;
+        Ok((deeper, path))
     }
 }
 

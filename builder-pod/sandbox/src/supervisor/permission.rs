@@ -147,6 +147,7 @@ impl Supervisor {
         let directory = Target {
             path: parent(&target.path),
             follow: true,
+            start: None,
         };
         // A name that is there cannot be made, and one that is not cannot be removed: that comes before the right to.
         let found = self.records.inode(&target.path, false);

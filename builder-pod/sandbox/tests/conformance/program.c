@@ -439,6 +439,30 @@ static void names(void) {
   mode_of("link made again", "l");
 }
 
+// As long as a path may be: 4,095 bytes, from here.
+static void longest(void) {
+  char path[4200] = "";
+  long made = 0;
+  while (strlen(path) < 4000 && made == 0) {
+    memset(path + strlen(path), 'd', 199);
+    made = mkdir(path, 0755);
+    strcat(path, "/");
+  }
+  size_t length = strlen(path);
+  memset(path + length, 'f', 4095 - length);
+  say("made: %s %zu\n", came(made), strlen(path));
+  say("file: %s\n", came(file(path, 0600)));
+  say("chown: %s\n", came(chown(path, 5, 6)));
+  say("chmod: %s\n", came(chmod(path, 04755)));
+  struct stat status;
+  say("stat: %s", came(stat(path, &status)));
+  say(" %u:%u %o\n", status.st_uid, status.st_gid, status.st_mode);
+  path[length + 3] = 0;
+  say("device: %s\n", came(mknod(path, S_IFCHR | 0600, makedev(1, 3))));
+  memset(path + length, 'f', 4097 - length);
+  say("longer: %s\n", came(chown(path, 5, 6)));
+}
+
 static void sets_and_attributes(void) {
   file("a", 0755);
   unsigned char value[20] = {1, 0, 0, 2, 1};
@@ -587,7 +611,7 @@ static const struct {
 } CHECKS[] = {
     {"first", first}, {"users", users}, {"groups", groups}, {"file_user", file_user}, {"kept", kept},
     {"secure_bits", secure_bits}, {"sets_of_capabilities", sets_of_capabilities}, {"execution", execution},
-    {"owners", owners}, {"modes", modes}, {"creation", creation}, {"nodes", nodes}, {"names", names},
+    {"owners", owners}, {"modes", modes}, {"creation", creation}, {"nodes", nodes}, {"names", names}, {"longest", longest},
     {"sets_and_attributes", sets_and_attributes}, {"limits", limits}, {"threads", threads}, {"vforked", vforked},
     {"status_file", status_file}, {"peers", peers}, {"permissions", permissions},
 };
