@@ -9,6 +9,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{Source, instructions_with};
 use crate::suggest::nearest;
 
+/// How many wrong flags of one instruction are told about: a line may have any number.
+const FLAGS_TOLD: usize = 100;
+
 /// What an instruction's flag may be.
 #[derive(Clone, Copy)]
 pub(crate) enum Form {
@@ -62,7 +65,11 @@ impl Taken {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Vec<Flag> {
         let mut flags: Vec<Flag> = Vec::new();
+        let told = diagnostics.len();
         for (flag, _) in &self.flags {
+            if diagnostics.len() - told >= FLAGS_TOLD {
+                break;
+            }
             match problem(source, flag, &flags, known) {
                 Some(wrong) => diagnostics.push(wrong),
                 None => flags.push(flag.clone()),
@@ -73,7 +80,7 @@ impl Taken {
 
     /// Warns that flags mean nothing here: BuildKit reads none of them.
     pub(crate) fn unread(&self, what: &str, diagnostics: &mut Vec<Diagnostic>) {
-        for (flag, _) in &self.flags {
+        for (flag, _) in self.flags.iter().take(FLAGS_TOLD) {
             let message = format!("{what} has no flags: --{} means nothing", flag.name);
             diagnostics.push(
                 Diagnostic::warning(Code::BadFlag, flag.span, message)

@@ -147,7 +147,15 @@ impl<'a> Source<'a> {
 
     /// The whole instruction on one line, runs of blanks made one.
     pub(crate) fn on_one_line(&self) -> String {
-        self.text().split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = self.text();
+        let mut line = String::with_capacity(text.len());
+        for word in text.split_whitespace() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        line
     }
 
     fn spanned(&self, start: usize, text: &str) -> Spanned<String> {
@@ -463,7 +471,11 @@ fn declarations(
 ) -> Vec<ArgDeclaration> {
     let mut declarations = Vec::new();
     let text = source.text().get(start..).unwrap_or_default();
+    let told = diagnostics.len();
     for (at, word) in split_words(text, source.escape) {
+        if diagnostics.len() - told >= WORDS_TOLD {
+            break;
+        }
         let at = start + at;
         let (name, default) = match word.split_once('=') {
             Some((name, value)) => (name, Some(source.spanned(at + name.len() + 1, value))),
@@ -485,6 +497,9 @@ fn declarations(
     }
     declarations
 }
+
+/// How many wrong words of one instruction are told about: a line may have any number.
+const WORDS_TOLD: usize = 100;
 
 type Pair = (Spanned<String>, Spanned<String>);
 
@@ -511,7 +526,11 @@ fn pairs(
         return Some(vec![(source.spanned(start + first_at, first), value)]);
     }
     let mut pairs = Vec::new();
+    let told = diagnostics.len();
     for (at, word) in words {
+        if diagnostics.len() - told >= WORDS_TOLD {
+            break;
+        }
         let at = start + at;
         let span = source.place(at, at + word.len());
         match word.split_once('=') {

@@ -104,43 +104,79 @@ impl Logical {
     }
 }
 
-/// Splits the file.
-pub(crate) fn split(places: &Places<'_>) -> Lines {
-    let mut lines = Lines {
-        escape: '\\',
-        syntax: None,
-        check: None,
-        logical: Vec::new(),
-        diagnostics: Vec::new(),
-    };
-    let mut physical = physical_lines(places.file());
-    physical.retain(|line| {
-        let fits = line.length <= LINE_LIMIT;
-        if !fits {
-            lines.diagnostics.push(Diagnostic::error(
-                Code::LineTooLong,
-                places.span(line.start, line.start + 1),
-                format!("the line has more than {LINE_LIMIT} bytes"),
-            ));
-        }
-        fits
-    });
-    let mut next = directives(places, &physical, &mut lines);
-    let mut comments = Vec::new();
-    while let Some(line) = physical.get(next) {
-        match line.comment() {
-            // A comment without text parts those above it from the instruction; an empty line does not.
-            Some("") => comments.clear(),
-            Some(comment) => comments.push(comment.to_owned()),
-            None => {}
-        }
-        let before = lines.logical.len();
-        next = instruction(places, &physical, next, &mut lines);
-        if let Some(found) = lines.logical.get_mut(before) {
-            found.comments = std::mem::take(&mut comments);
+/// Reads a file's instructions one after the other.
+pub(crate) struct Reader<'a> {
+    /// What is known so far; its instructions are left to the caller.
+    pub(crate) lines: Lines,
+    places: &'a Places<'a>,
+    physical: Vec<Physical<'a>>,
+    next: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(places: &'a Places<'a>) -> Self {
+        let mut lines = Lines {
+            escape: '\\',
+            syntax: None,
+            check: None,
+            logical: Vec::new(),
+            diagnostics: Vec::new(),
+        };
+        let mut physical = physical_lines(places.file());
+        physical.retain(|line| {
+            let fits = line.length <= LINE_LIMIT;
+            if !fits {
+                lines.diagnostics.push(Diagnostic::error(
+                    Code::LineTooLong,
+                    places.span(line.start, line.start + 1),
+                    format!("the line has more than {LINE_LIMIT} bytes"),
+                ));
+            }
+            fits
+        });
+        let next = directives(places, &physical, &mut lines);
+        Self {
+            lines,
+            places,
+            physical,
+            next,
         }
     }
-    lines
+
+    /// The next instruction.
+    pub(crate) fn read(&mut self) -> Option<Logical> {
+        let mut comments = Vec::new();
+        while let Some(line) = self.physical.get(self.next) {
+            match line.comment() {
+                // A comment without text parts those above it from the instruction; an empty line does not.
+                Some("") => comments.clear(),
+                Some(comment) => comments.push(comment.to_owned()),
+                None if line.is_blank() => {}
+                None => {
+                    let (mut found, next) =
+                        instruction(self.places, &self.physical, self.next, &mut self.lines);
+                    self.next = next;
+                    found.comments = comments;
+                    return Some(found);
+                }
+            }
+            self.next += 1;
+        }
+        None
+    }
+}
+
+/// Splits the file.
+pub(crate) fn split(places: &Places<'_>) -> Lines {
+    let mut reader = Reader::new(places);
+    let mut logical = Vec::new();
+    while let Some(instruction) = reader.read() {
+        logical.push(instruction);
+    }
+    Lines {
+        logical,
+        ..reader.lines
+    }
 }
 
 fn physical_lines(file: &str) -> Vec<Physical<'_>> {
@@ -233,38 +269,36 @@ fn directive(line: &str) -> Option<(String, &str)> {
     Some((name, value))
 }
 
-/// Reads the instruction that starts at line `first`, if one does; gives the line after it.
+/// Reads the instruction that starts at line `first`, which is neither blank nor a comment; gives it and the line
+/// after it.
 fn instruction(
     places: &Places<'_>,
     physical: &[Physical<'_>],
     first: usize,
     lines: &mut Lines,
-) -> usize {
-    let Some(start) = physical.get(first) else {
-        return first + 1;
+) -> (Logical, usize) {
+    let (start, end, number) = match physical.get(first) {
+        Some(line) => (line.start, line.end(), line.number),
+        None => (0, 0, 1),
     };
-    if start.is_blank() || start.is_comment() {
-        return first + 1;
-    }
     let mut logical = Logical {
         text: String::new(),
-        span: places.span(start.start, start.end()),
+        span: places.span(start, end),
         heredocs: Vec::new(),
         documents: Vec::new(),
         indent: String::new(),
-        first_line: start.number,
-        end_line: start.number,
+        first_line: number,
+        end_line: number,
         has_empty_line: false,
         comments: Vec::new(),
-        last_line: start.number,
+        last_line: number,
         pieces: Vec::new(),
     };
     let mut next = join(places, physical, first, &mut logical, lines);
     if !logical.text.is_empty() {
         next = heredocs(places, physical, next, &mut logical, lines);
     }
-    lines.logical.push(logical);
-    next
+    (logical, next)
 }
 
 /// Joins the lines of the instruction that starts at line `first`; gives the line after them.

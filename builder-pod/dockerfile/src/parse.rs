@@ -5,7 +5,7 @@
 use crate::ast::{Dockerfile, From, Instruction, Kind, Spanned, Stage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{Source, from_parts, kind};
-use crate::lines;
+use crate::lines::Reader;
 use crate::place::Places;
 
 /// How many errors are told. Someone who has a thousand has given another file than a Dockerfile.
@@ -16,19 +16,19 @@ const ERRORS_TOLD: usize = 1_000;
 #[must_use]
 pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let places = Places::new(text);
-    let lines = lines::split(&places);
-    let mut diagnostics = lines.diagnostics;
+    let mut reader = Reader::new(&places);
+    let escape = reader.lines.escape;
+    let mut diagnostics = Vec::new();
     let mut dockerfile = Dockerfile {
-        escape: lines.escape,
-        syntax: lines.syntax,
-        check: lines.check,
+        escape,
+        syntax: reader.lines.syntax.take(),
+        check: reader.lines.check.take(),
         arguments: Vec::new(),
         stages: Vec::new(),
     };
-    let mut errors = diagnostics.iter().filter(|d| d.is_error()).count();
-    for logical in &lines.logical {
-        let source = Source::new(logical, &places, lines.escape);
-        let before = diagnostics.len();
+    let (mut errors, mut is_empty) = (0, true);
+    while let Some(logical) = reader.read() {
+        is_empty = false;
         if errors >= ERRORS_TOLD {
             let what = format!("from here on the file is not read: it has {errors} errors before");
             diagnostics.push(Diagnostic::error(
@@ -38,23 +38,19 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
             ));
             break;
         }
+        let source = Source::new(&logical, &places, escape);
+        let before = diagnostics.len();
         instruction(&source, &mut dockerfile, &mut diagnostics);
-        let stage = dockerfile
-            .stages
-            .last()
-            .map(|stage| match &stage.from.name {
-                Some(name) => name.value.clone(),
-                None => (dockerfile.stages.len() - 1).to_string(),
-            });
         for diagnostic in diagnostics.iter_mut().skip(before) {
             errors += usize::from(diagnostic.is_error());
-            diagnostic
-                .instruction
-                .get_or_insert_with(|| source.on_one_line());
-            diagnostic.stage = diagnostic.stage.take().or_else(|| stage.clone());
+            let text = &mut diagnostic.instruction;
+            text.get_or_insert_with(|| source.on_one_line());
+            let stage = diagnostic.stage.take();
+            diagnostic.stage = stage.or_else(|| last_stage(&dockerfile));
         }
     }
-    if lines.logical.is_empty() {
+    diagnostics.append(&mut reader.lines.diagnostics);
+    if is_empty {
         let span = places.span(0, 0);
         diagnostics.push(Diagnostic::error(
             Code::EmptyFile,
@@ -71,6 +67,15 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     (dockerfile, diagnostics)
+}
+
+/// The name of the stage that is being read, or its number.
+fn last_stage(dockerfile: &Dockerfile) -> Option<String> {
+    let last = dockerfile.stages.last()?;
+    Some(match &last.from.name {
+        Some(name) => name.value.clone(),
+        None => (dockerfile.stages.len() - 1).to_string(),
+    })
 }
 
 fn instruction(

@@ -6,9 +6,13 @@
 /// Swapped neighbours count as one edit.
 #[must_use]
 pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = wanted.chars().count().div_ceil(3).min(3);
+    let length = wanted.chars().count();
+    let limit = length.div_ceil(3).min(3);
+    // What is longer by more than the limit is not near, however long it is: it may be a whole file.
+    let may_be_near = |candidate: &&str| candidate.chars().count().abs_diff(length) <= limit;
     let best = candidates
         .into_iter()
+        .filter(may_be_near)
         .map(|candidate| {
             (
                 distance(&wanted.to_lowercase(), &candidate.to_lowercase()),
@@ -48,6 +52,12 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_far_too_long_is_not_compared() {
+        let long = "RUN".repeat(1 << 20);
+        assert_eq!(nearest(&long, ["RUN", "ENTRYPOINT"]), None);
+    }
 
     #[test]
     fn the_nearest_name_is_found_and_a_far_one_is_not() {
