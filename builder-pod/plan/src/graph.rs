@@ -267,8 +267,10 @@ impl<'a> StageGraph<'a> {
                 Some(index) => index,
                 None => {
                     let message = format!("stage {value} does not exist");
-                    let last = self.heads.len().saturating_sub(1);
-                    let help = format!("the file has the stages 0 to {last}");
+                    let help = match self.heads.len().saturating_sub(1) {
+                        0 => "the file has one stage, number 0".to_owned(),
+                        last => format!("the file has the stages 0 to {last}"),
+                    };
                     return Err(bad(Code::UnknownStage, message, Some(help)));
                 }
             },
