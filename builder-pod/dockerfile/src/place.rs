@@ -2,6 +2,8 @@
 //!
 //! Invariant: a span never ends before it starts nor behind the file's end, whatever it was asked for.
 
+use std::cell::Cell;
+
 use crate::ast::Span;
 
 /// A file with the places where its lines start.
@@ -10,6 +12,8 @@ pub(crate) struct Places<'a> {
     line_starts: Vec<usize>,
     /// How many characters start before each block of bytes: a column is found in constant time.
     characters: Vec<usize>,
+    /// The line that was found last, from 1: the next place is mostly in it or in the one below.
+    last_line: Cell<usize>,
 }
 
 /// Bytes in a block.
@@ -31,6 +35,7 @@ impl<'a> Places<'a> {
             file,
             line_starts: std::iter::once(0).chain(breaks).collect(),
             characters: std::iter::once(0).chain(blocks).collect(),
+            last_line: Cell::new(1),
         }
     }
 
@@ -48,6 +53,20 @@ impl<'a> Places<'a> {
         self.span(start, start + text.trim_end_matches(['\r', '\n']).len())
     }
 
+    /// The line of a byte, from 1.
+    fn line_of(&self, at: usize) -> usize {
+        let start = |line: usize| self.line_starts.get(line.saturating_sub(1)).copied();
+        let is_in = |line: &usize| {
+            start(*line).is_some_and(|start| start <= at)
+                && start(*line + 1).is_none_or(|next| at < next)
+        };
+        let last = self.last_line.get();
+        let near = [last, last + 1].into_iter().find(is_in);
+        let line = near.unwrap_or_else(|| self.line_starts.partition_point(|start| *start <= at));
+        self.last_line.set(line);
+        line
+    }
+
     fn characters_before(&self, at: usize) -> usize {
         let block = at / BLOCK;
         let counted = self.characters.get(block).copied().unwrap_or(0);
@@ -59,7 +78,7 @@ impl<'a> Places<'a> {
     pub(crate) fn span(&self, start: usize, end: usize) -> Span {
         let start = start.min(self.file.len());
         let end = end.clamp(start, self.file.len());
-        let line = self.line_starts.partition_point(|at| *at <= start);
+        let line = self.line_of(start);
         let line_start = self
             .line_starts
             .get(line.saturating_sub(1))

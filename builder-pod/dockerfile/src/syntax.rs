@@ -44,7 +44,9 @@ pub(crate) struct Head {
 
 impl Head {
     fn is(&self, keyword: &str) -> bool {
-        lower(&self.keyword) == keyword
+        // The sign of kelvin is a k in small letters: it is not only ASCII that can be a keyword.
+        self.keyword.eq_ignore_ascii_case(keyword)
+            || !self.keyword.is_ascii() && lower(&self.keyword) == keyword
     }
 }
 
@@ -82,6 +84,9 @@ impl Node {
 
 /// Lower case, character by character, as Go has it.
 pub(crate) fn lower(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     text.chars()
         .filter_map(|c| c.to_lowercase().next())
         .collect()

@@ -16,10 +16,11 @@ pub fn check(data: &[u8]) {
     };
     let (file, path) = text.rsplit_once('\n').unwrap_or((text, "a/b"));
     if let Ok(patterns) = read(file) {
-        // Cleaning a path can leave blanks at its end, which are trimmed when it is read again.
+        // Cleaning a path can leave blanks at its end, which are trimmed when it is read again; and what `/!a` is
+        // without its slash has an exclamation mark in front.
         let looks_otherwise = |pattern: &String| {
             let bare = pattern.strip_prefix('!').unwrap_or(pattern);
-            pattern.starts_with(['#', '\u{feff}']) || bare.trim() != bare
+            pattern.starts_with(['#', '\u{feff}']) || bare.trim() != bare || file.contains("/!")
         };
         if !patterns.iter().any(looks_otherwise) {
             assert_eq!(read(&patterns.join("\n")).as_ref(), Ok(&patterns));
