@@ -10,7 +10,7 @@ use std::io::Read;
 use crate::error::LayerError;
 use crate::node::{LayerId, Node};
 use crate::read::{Entry, EntryKind, LayerReader};
-use crate::tree::{FsTree, join_paths, name_of, parent_of};
+use crate::tree::{FsTree, is_below, join_paths, name_of, parent_of};
 
 /// What a file system has to do, in order; what a path becomes stands in the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,13 +258,6 @@ fn resolve(tree: &FsTree, path: &[u8], follow_last: bool) -> Result<Vec<u8>, Lay
             path: path.to_vec(),
             source,
         })
-}
-
-/// Whether `path` stands below `directory`.
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.len() > directory.len()
-        && path.starts_with(directory)
-        && (directory.is_empty() || path[directory.len()] == b'/')
 }
 
 #[cfg(test)]

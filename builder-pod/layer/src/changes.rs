@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::node::Node;
-use crate::tree::{FsTree, compare_paths, parent_of};
+use crate::tree::{FsTree, compare_paths, is_below, parent_of};
 
 /// The paths that a layer writes and removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,9 +59,7 @@ impl Changes {
                     }
                 }
                 (path, Some(_), None) => {
-                    let hidden_already = !removed.is_empty()
-                        && path.starts_with(removed)
-                        && path.get(removed.len()) == Some(&b'/');
+                    let hidden_already = !removed.is_empty() && is_below(path, removed);
                     // Without a directory above it, it went with what replaced that directory.
                     if !hidden_already && new.get(parent_of(path)).is_some_and(Node::is_directory) {
                         removals.push(path.into());

@@ -27,6 +27,7 @@ pub use read::{
     CAPABILITY_ATTRIBUTE, Entry, EntryKind, LayerReader, Limits, SparseMap, is_whiteout_name,
 };
 pub use tree::{
-    Children, FsTree, ResolveError, TreeTextError, compare_paths, join_paths, name_of, parent_of,
+    Children, FsTree, ResolveError, TreeTextError, compare_paths, is_below, join_paths, name_of,
+    parent_of,
 };
 pub use write::{LayerWriter, WriteOptions, WrittenLayer, write_layer};

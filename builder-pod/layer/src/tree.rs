@@ -103,6 +103,14 @@ pub fn name_of(path: &[u8]) -> &[u8] {
         .map_or(path, |slash| &path[slash + 1..])
 }
 
+/// Whether `path` stands below `directory`.
+#[must_use]
+pub fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.len() > directory.len()
+        && path.starts_with(directory)
+        && (directory.is_empty() || path[directory.len()] == b'/')
+}
+
 /// `path` below `directory`, which may be the root.
 #[must_use]
 pub fn join_paths(directory: &[u8], path: &[u8]) -> Vec<u8> {

@@ -22,11 +22,7 @@ impl BuildPlan {
             let _ = writeln!(out, "  stage{}[\"{name}<br>{steps}\"]", stage.index.0);
         }
         for stage in &self.skipped {
-            let name = stage
-                .name
-                .clone()
-                .unwrap_or_else(|| stage.index.0.to_string());
-            let (name, reason) = (quoted(&name), quoted(&stage.reason));
+            let (name, reason) = (quoted(&stage.label()), quoted(&stage.reason));
             let _ = writeln!(
                 out,
                 "  stage{}[\"{name}<br>{reason}\"]:::skipped",
@@ -72,11 +68,7 @@ impl BuildPlan {
             );
         }
         for stage in &self.skipped {
-            let name = stage
-                .name
-                .clone()
-                .unwrap_or_else(|| stage.index.0.to_string());
-            let (name, reason) = (quoted(&name), quoted(&stage.reason));
+            let (name, reason) = (quoted(&stage.label()), quoted(&stage.reason));
             let _ = writeln!(
                 out,
                 "  stage{} [style=dashed, label=\"{name}\\n{reason}\"];",

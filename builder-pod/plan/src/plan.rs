@@ -235,13 +235,19 @@ impl BuildPlan {
     }
 }
 
+impl SkippedStage {
+    /// Its name, or its index as text: what messages and reports call it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        label(self.name.as_ref(), self.index)
+    }
+}
+
 impl StagePlan {
     /// Its name, or its index as text: what messages and reports call it.
     #[must_use]
     pub fn label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| self.index.0.to_string())
+        label(self.name.as_ref(), self.index)
     }
 
     /// Its name, or `stage-INDEX`: what progress calls it.
@@ -260,6 +266,10 @@ impl StagePlan {
             .iter()
             .any(|step| matches!(step.operation, Operation::Run(_)))
     }
+}
+
+fn label(name: Option<&String>, index: StageIndex) -> String {
+    name.cloned().unwrap_or_else(|| index.0.to_string())
 }
 
 impl HistoryTemplate {

@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use stagecraft_layer::{FsTree, Node, NodeKind, is_whiteout_name, join_paths, name_of, parent_of};
+use stagecraft_layer::{
+    FsTree, Node, NodeKind, is_below, is_whiteout_name, join_paths, name_of, parent_of,
+};
 
 use super::overlay::Overlay;
 use super::sources::FoundSource;
@@ -248,8 +250,4 @@ impl<'a> CopyPlan<'a> {
         });
         copied
     }
-}
-
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.starts_with(directory) && path.get(directory.len()) == Some(&b'/')
 }

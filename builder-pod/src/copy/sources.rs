@@ -3,7 +3,7 @@
 //! Invariant: nothing outside the source's root and nothing that the ignore file hides is ever found.
 
 use stagecraft_dockerfile::glob::{self, Glob};
-use stagecraft_layer::{Node, join_paths, name_of, parent_of};
+use stagecraft_layer::{Node, is_below, join_paths, name_of, parent_of};
 
 use super::visible::Visible;
 use super::{CopyError, CopyRequest, text};
@@ -155,9 +155,7 @@ fn matches(
         .walk(&base)
         .filter(|(path, _)| path.len() > start)
     {
-        let is_inside = |directory: &Vec<u8>| {
-            path.starts_with(directory) && path.get(directory.len()) == Some(&b'/')
-        };
+        let is_inside = |directory: &Vec<u8>| is_below(path, directory);
         if taken.as_ref().is_some_and(is_inside) || !pattern.matches(&text(&path[start..])) {
             continue;
         }
