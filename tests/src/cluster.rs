@@ -3,13 +3,11 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::supplies::Supplies;
-use crate::wait;
 
 /// Names the kubeconfig of the cluster under test.
 pub const KUBECONFIG: &str = "STAGECRAFT_E2E_KUBECONFIG";
@@ -69,17 +67,9 @@ impl Cluster {
     /// # Errors
     /// [`Refused`] with its words when it fails.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-        let once = || {
-            let mut command = Command::new("kubectl");
-            command.env("KUBECONFIG", &self.kubeconfig).args(arguments);
-            match run(command, input) {
-                // A moment without a connection says nothing about the product; a refusal does.
-                Err(error) if is_unconnected(&error) => Ok(None),
-                result => result.map(Some),
-            }
-        };
-        wait::until("the apiserver can be reached", CONNECTION_LIMIT, once)
-            .with_context(|| format!("kubectl {}", arguments.join(" ")))
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.kubeconfig).args(arguments);
+        run(command, input).with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
 
     /// Gets one object, or a list of them, as JSON.
@@ -134,13 +124,4 @@ pub(crate) fn run(mut command: Command, input: &str) -> anyhow::Result<String> {
     }
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Refused(format!("{program} ended with {}: {words}", output.status)).into())
-}
-
-/// How long the apiserver may be out of reach before a test fails for it.
-const CONNECTION_LIMIT: Duration = Duration::from_secs(90);
-
-/// Whether kubectl did not get as far as the apiserver.
-fn is_unconnected(error: &anyhow::Error) -> bool {
-    let text = format!("{error:#}");
-    text.contains("Unable to connect to the server") || text.contains("connection refused")
 }
