@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecraft_image::{Descriptor, Digest, Reference};
 use stagecraft_layer::{Decoder, LayerId, TarIndex};
-use stagecraft_registry::{Registry, RegistryError, ResolvedImage};
+use stagecraft_registry::{OciLayout, Registry, RegistryError, ResolvedImage};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
@@ -99,6 +99,8 @@ impl StoreError {
 pub struct ImageLayer {
     /// An image that has it.
     pub reference: Reference,
+    /// The layout that has it, where no registry does.
+    pub layout: Option<Arc<OciLayout>>,
     /// The blob as the manifest names it.
     pub descriptor: Descriptor,
     /// Digest of its uncompressed tar, from the image's configuration.
@@ -174,6 +176,7 @@ impl Store {
                         self.push(Slot::Image {
                             layer: Arc::new(ImageLayer {
                                 reference: image.reference.clone(),
+                                layout: image.layout.clone(),
                                 descriptor: descriptor.clone(),
                                 diff_id: diff_id.clone(),
                             }),
@@ -350,13 +353,16 @@ impl Store {
     async fn fetch(&self, layer: &ImageLayer) -> Result<Arc<Arriving>, StoreError> {
         let digest = &layer.descriptor.digest;
         let path = self.scratch.join(format!("blob-{}", digest.hex()));
-        let blob = self
-            .registry
-            .open_blob(&layer.reference, &layer.descriptor)
-            .await
-            .map_err(|error| {
-                layer.interrupted(Interruption::Registry(Arc::new(error)), &self.scratch)
-            })?;
+        let opened = match &layer.layout {
+            Some(layout) => Ok(layout.open_blob(&layer.descriptor)),
+            None => {
+                let descriptor = &layer.descriptor;
+                self.registry.open_blob(&layer.reference, descriptor).await
+            }
+        };
+        let blob = opened.map_err(|error| {
+            layer.interrupted(Interruption::Registry(Arc::new(error)), &self.scratch)
+        })?;
         let arriving =
             Arriving::start(blob, path.clone()).map_err(StoreError::scratch("make", &path))?;
         Ok(Arc::new(arriving))

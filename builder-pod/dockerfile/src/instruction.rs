@@ -327,6 +327,9 @@ fn trigger(
         one.severity = Severity::Warning;
     }
     diagnostics.append(&mut found);
+    // It is kept as it stands there, blanks at its end too.
+    let value = rest.trim_start().to_owned();
+    let text = Spanned { value, ..text };
     Some(Trigger { text, kind })
 }
 

@@ -66,6 +66,7 @@ fn inputs() -> PlanInputs {
     PlanInputs {
         file: "Dockerfile".to_owned(),
         build_args: BTreeMap::new(),
+        contexts: BTreeMap::new(),
         target: None,
         platform: platform.clone(),
         build_platform: platform,

@@ -10,7 +10,7 @@ use stagecraft_dockerfile::{
 use crate::mode::ModeChange;
 use crate::operation::{Copy, CopySource, InlineFile, Operation, Remote, RemoteSource};
 use crate::path;
-use crate::plan::{Dependency, Edge, EdgeReason, HistoryTemplate};
+use crate::plan::{EdgeReason, HistoryTemplate};
 use crate::stage::{Outcome, StageReader};
 use crate::values::is_checksum;
 
@@ -92,16 +92,8 @@ impl<'a> StageReader<'_, 'a> {
             return Some(CopySource::Context);
         };
         let value = self.expand(from)?;
-        let on = self.source(&value, &from.value, from.span)?;
-        self.needs.push(Edge {
-            on,
-            reason: EdgeReason::Copy { step: self.number },
-            place: self.session.place(self.instruction.span),
-        });
-        Some(match on {
-            Dependency::Stage(stage) => CopySource::Stage(stage),
-            Dependency::Image(image) => CopySource::Image(image),
-        })
+        let reason = EdgeReason::Copy { step: self.number };
+        self.source(&value, &from.value, from.span, reason)
     }
 
     fn document(&mut self, document: &Heredoc) -> Option<InlineFile> {
@@ -233,32 +225,24 @@ impl<'a> StageReader<'_, 'a> {
         let git = GitReference::parse(text)
             .map_err(|error| format!("the git reference {text:?} is wrong: {error}"))?;
         if let Some(git) = git.filter(|git| !git.is_like_a_path) {
-            let keep = match (copy.options.keep_git_directory, git.keep_git_directory) {
-                (Some(flag), Some(query)) if flag != query => {
-                    return Err(format!(
-                        "--keep-git-dir={flag} and keep-git-dir={query} of {text:?} contradict each other"
-                    ));
-                }
-                (flag, query) => query.or(flag),
-            };
-            let of_query = Some(git.checksum.as_str()).filter(|text| !text.is_empty());
-            let checksum = match (checksum, of_query) {
-                (Some(flag), Some(query)) if flag != query => {
-                    return Err(format!(
-                        "--checksum={flag} and checksum={query} of {text:?} contradict each other"
-                    ));
-                }
-                (flag, query) => query.or(flag),
-            };
-            return Ok(Some(RemoteSource::Git {
-                checksum: checksum.map(str::to_owned),
-                remote: git.remote,
-                revision: git.revision,
-                directory: git.directory,
-                keep_git_directory: keep.unwrap_or(false),
-                submodules: git.submodules.unwrap_or(true),
-                fetch_by_commit: git.fetch_by_commit,
-            }));
+            let keep = copy.options.keep_git_directory;
+            if let (Some(flag), Some(query)) = (keep, git.keep_git_directory)
+                && flag != query
+            {
+                return Err(format!(
+                    "--keep-git-dir={flag} and keep-git-dir={query} of {text:?} contradict each other"
+                ));
+            }
+            if let Some(flag) = checksum
+                && !git.checksum.is_empty()
+                && flag != git.checksum
+            {
+                let query = git.checksum;
+                return Err(format!(
+                    "--checksum={flag} and checksum={query} of {text:?} contradict each other"
+                ));
+            }
+            return Ok(Some(RemoteSource::of_git(git, keep, checksum)));
         }
         Ok(is_url(text).then(|| RemoteSource::Url {
             url: text.to_owned(),
@@ -276,13 +260,37 @@ fn is_git(source: &str) -> bool {
     matches!(GitReference::parse(source), Ok(Some(_)))
 }
 
-/// The last part of a URL's path.
+/// The last part of a URL's path, as Go reads it: escapes are what they stand for, and a slash at the end is none.
 fn url_name(url: &str) -> String {
     let after = url.split_once("://").map_or(url, |(_, after)| after);
     let end = after.find(['?', '#']).unwrap_or(after.len());
     let path = after[..end].split_once('/').map_or("", |(_, path)| path);
-    match path.trim_end_matches('/').rsplit('/').next() {
+    let decoded = unescaped(path).unwrap_or_default();
+    match decoded.trim_end_matches('/').rsplit('/').next() {
         Some("") | Some(".") | None => "__unnamed__".to_owned(),
         Some(name) => name.to_owned(),
     }
+}
+
+/// A path with its `%XX` decoded; nothing where one is malformed.
+fn unescaped(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, others @ ..] = rest {
+        rest = others;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = rest.get(..2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(
+            u8::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| is_hexadecimal)?,
+        );
+        rest = rest.get(2..)?;
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -16,6 +16,10 @@ impl BuildPlan {
             let name = quoted(&image.reference.familiar());
             let _ = writeln!(out, "  image{id}([\"{name}<br>{}\"])", image.platform);
         }
+        for (id, context) in self.contexts.iter().enumerate() {
+            let name = quoted(&context.name);
+            let _ = writeln!(out, "  context{id}([\"{name}<br>context\"])");
+        }
         for stage in &self.stages {
             let steps = counted(stage);
             let name = quoted(&title(stage));
@@ -51,6 +55,13 @@ impl BuildPlan {
                 out,
                 "  image{id} [shape=oval, label=\"{name}\\n{}\"];",
                 image.platform
+            );
+        }
+        for (id, context) in self.contexts.iter().enumerate() {
+            let name = quoted(&context.name);
+            let _ = writeln!(
+                out,
+                "  context{id} [shape=oval, label=\"{name}\\ncontext\"];"
             );
         }
         for stage in &self.stages {
@@ -106,6 +117,7 @@ fn node(edge: &Edge) -> String {
     match edge.on {
         Dependency::Stage(index) => format!("stage{}", index.0),
         Dependency::Image(id) => format!("image{}", id.0),
+        Dependency::Context(id) => format!("context{}", id.0),
     }
 }
 

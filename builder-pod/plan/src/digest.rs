@@ -7,6 +7,7 @@
 use serde::Serialize;
 use stagecraft_image::{Digest, ImageConfig, Platform};
 
+use crate::contexts::ContextSource;
 use crate::image::ImageId;
 use crate::operation::{CopySource, Mount, Operation};
 use crate::plan::{Base, BuildPlan, Dependency, StageIndex};
@@ -19,6 +20,8 @@ struct CanonicalPlan<'a> {
     schema: u32,
     epoch: Option<i64>,
     images: Vec<&'a Digest>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contexts: Vec<&'a ContextSource>,
     target: Option<usize>,
     stages: Vec<CanonicalStage<'a>>,
 }
@@ -76,12 +79,14 @@ impl<'a> Positions<'a> {
             Base::Scratch => Base::Scratch,
             Base::Image(id) => Base::Image(self.image(id)),
             Base::Stage(index) => Base::Stage(self.stage(index)),
+            // They are numbered as stages need them.
+            Base::Context(_) => base,
         }
     }
 
     fn source(&self, from: CopySource) -> CopySource {
         match from {
-            CopySource::Context | CopySource::Empty => from,
+            CopySource::Context | CopySource::Empty | CopySource::Named(_) => from,
             CopySource::Image(id) => CopySource::Image(self.image(id)),
             CopySource::Stage(index) => CopySource::Stage(self.stage(index)),
         }
@@ -124,6 +129,7 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
         schema: SCHEMA,
         epoch: plan.source_date_epoch,
         images: images.filter_map(|image| image.digest.as_ref()).collect(),
+        contexts: plan.contexts.iter().map(|one| &one.source).collect(),
         target: plan
             .stages
             .iter()

@@ -11,7 +11,9 @@ use stagecraft_dockerfile::{
 };
 use stagecraft_image::{Platform, Reference, ReferenceError};
 
+use crate::contexts::{BadContext, LayoutImage, NamedContext, NamedContexts, PlannedContext};
 use crate::inputs::{GlobalArguments, first_place, word_error};
+use crate::source_names::{BadSource, ImplicitStages, SourceName};
 
 /// What a `FROM` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,21 +21,10 @@ pub(crate) enum BaseName {
     Scratch,
     Stage(usize),
     Image(String),
-}
-
-/// What a `--from` names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SourceName {
-    Stage(usize),
-    Image(String),
-}
-
-/// Why a `--from` names nothing that can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BadSource {
-    pub(crate) code: Code,
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
+    /// An image of an OCI layout that a named context is.
+    Layout(LayoutImage),
+    /// The files of a named context.
+    Files(PlannedContext),
 }
 
 /// A `FROM` with its variables expanded.
@@ -49,8 +40,12 @@ pub(crate) struct Head {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// `ONBUILD` instructions of what it begins with, as far as that is known: they come before its own.
     triggers: Vec<Instruction>,
-    /// What is wrong with them; of interest only if the stage is reachable.
-    trigger_diagnostics: Vec<Diagnostic>,
+    /// What is wrong with them or with the context that it begins with; of interest only if the stage is reachable.
+    late_diagnostics: Vec<Diagnostic>,
+    /// Whether a named context stands for the stage: its own instructions, and triggers, count for nothing.
+    pub(crate) is_replaced: bool,
+    /// Whether what it begins with is a named context.
+    pub(crate) is_of_context: bool,
 }
 
 /// A `--from` or mount's `from` that has no variable.
@@ -75,21 +70,29 @@ enum Way {
 /// The stages of a Dockerfile and what they need.
 #[derive(Debug)]
 pub(crate) struct StageGraph<'a> {
-    dockerfile: &'a Dockerfile,
+    pub(crate) dockerfile: &'a Dockerfile,
     pub(crate) heads: Vec<Head>,
+    pub(crate) contexts: &'a NamedContexts,
+    /// The platform to build for.
+    pub(crate) platform: &'a Platform,
+    pub(crate) implicit: ImplicitStages<'a>,
 }
 
 impl<'a> StageGraph<'a> {
     /// Reads every `FROM`.
-    pub(crate) fn new(dockerfile: &'a Dockerfile, arguments: &GlobalArguments) -> Self {
+    pub(crate) fn new(dockerfile: &'a Dockerfile, arguments: &'a GlobalArguments) -> Self {
         let mut graph = Self {
             dockerfile,
             heads: Vec::new(),
+            contexts: &arguments.contexts,
+            platform: &arguments.platform,
+            implicit: ImplicitStages::default(),
         };
         for index in 0..dockerfile.stages.len() {
             let head = graph.head(index, arguments);
             graph.heads.push(head);
         }
+        graph.implicit = ImplicitStages::of(&graph);
         for index in 0..graph.heads.len() {
             if let Some(BaseName::Stage(base)) = graph.heads[index].base {
                 let instructions = &dockerfile.stages[base].instructions;
@@ -116,7 +119,7 @@ impl<'a> StageGraph<'a> {
                         problem.stage = Some(label.clone());
                         problem.instruction = Some(from.text.clone());
                     }
-                    head.trigger_diagnostics.extend(problems);
+                    head.late_diagnostics.extend(problems);
                 }
             }
         }
@@ -124,8 +127,10 @@ impl<'a> StageGraph<'a> {
 
     /// The instructions of a stage: those that its base triggers, then its own.
     pub(crate) fn instructions(&self, index: usize) -> impl Iterator<Item = &Instruction> {
-        let own = &self.dockerfile.stages[index].instructions;
-        self.heads[index].triggers.iter().chain(own)
+        let head = &self.heads[index];
+        let own = self.dockerfile.stages[index].instructions.iter();
+        let all = head.triggers.iter().chain(own);
+        all.filter(|_| !head.is_replaced)
     }
 
     fn head(&self, index: usize, arguments: &GlobalArguments) -> Head {
@@ -170,17 +175,25 @@ impl<'a> StageGraph<'a> {
                 None
             }
         });
-        let base = image.map(|image| match self.earlier(&image, index) {
-            Some(stage) => BaseName::Stage(stage),
-            None if image == "scratch" => BaseName::Scratch,
-            None => BaseName::Image(image),
-        });
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
+        let built_for = platform.as_ref().unwrap_or(self.platform);
+        let own = name
+            .as_deref()
+            .and_then(|name| self.contexts.of_stage(name, built_for));
+        let is_replaced = own.is_some();
+        let found = own.or_else(|| self.context(image.as_deref()?, index, built_for));
+        let is_of_context = found.is_some();
+        let (base, late) = match found {
+            Some(Ok(context)) => (Some(BaseName::of_context(context)), None),
+            Some(Err(bad)) => (None, Some(bad.at(from.image.span))),
+            None => (image.map(|image| self.base(image, index)), None),
+        };
         if let (Some(written), Some(name)) = (&from.name, &name) {
             diagnostics.extend(not_a_name(name, written.span));
         }
         let label = name.clone().unwrap_or_else(|| index.to_string());
-        for diagnostic in &mut diagnostics {
+        let mut late_diagnostics: Vec<Diagnostic> = late.into_iter().collect();
+        for diagnostic in diagnostics.iter_mut().chain(&mut late_diagnostics) {
             diagnostic.stage = Some(label.clone());
             diagnostic.instruction = Some(from.text.clone());
         }
@@ -190,19 +203,43 @@ impl<'a> StageGraph<'a> {
             platform,
             diagnostics,
             triggers: Vec::new(),
-            trigger_diagnostics: Vec::new(),
+            late_diagnostics,
+            is_replaced,
+            is_of_context,
+        }
+    }
+
+    /// The named context that a `FROM` begins with.
+    fn context(
+        &self,
+        image: &str,
+        index: usize,
+        platform: &Platform,
+    ) -> Option<Result<NamedContext, BadContext>> {
+        if image == "scratch" || self.earlier(image, index).is_some() {
+            return None;
+        }
+        self.contexts.find(image, platform)
+    }
+
+    /// What a `FROM` begins with otherwise: a stage above, nothing, or else an image.
+    fn base(&self, image: String, index: usize) -> BaseName {
+        match self.earlier(&image, index) {
+            Some(stage) => BaseName::Stage(stage),
+            None if image == "scratch" => BaseName::Scratch,
+            None => BaseName::Image(image),
         }
     }
 
     /// The nearest stage of this name, in any case, above a position: what `FROM` means.
-    fn earlier(&self, name: &str, before: usize) -> Option<usize> {
+    pub(crate) fn earlier(&self, name: &str, before: usize) -> Option<usize> {
         let wanted = name.to_lowercase();
         let named = |index: &usize| self.heads[*index].name.as_ref() == Some(&wanted);
         (0..before.min(self.heads.len())).rev().find(named)
     }
 
     /// The last stage of this name, in any case: what `--from` and a target mean.
-    fn last(&self, name: &str) -> Option<usize> {
+    pub(crate) fn last(&self, name: &str) -> Option<usize> {
         self.earlier(name, self.heads.len())
     }
 
@@ -241,88 +278,6 @@ impl<'a> StageGraph<'a> {
         ))
     }
 
-    /// What a `--from` of a stage names: an index, a name in any case, or else an image.
-    pub(crate) fn source(&self, value: &str, reader: usize) -> Result<SourceName, BadSource> {
-        let bad = |code, message, help| BadSource {
-            code,
-            message,
-            help,
-        };
-        match value {
-            "" => {
-                let message = "--from names neither a stage nor an image".to_owned();
-                return Err(bad(Code::BadReference, message, None));
-            }
-            nothing if self.is_nothing(nothing) => {
-                let message = "scratch has no files: nothing can be copied from it".to_owned();
-                return Err(bad(Code::BadReference, message, None));
-            }
-            _ => {}
-        }
-        let found = match value.parse::<i64>() {
-            Ok(index) => match usize::try_from(index)
-                .ok()
-                .filter(|i| *i < self.heads.len())
-            {
-                Some(index) => index,
-                None => {
-                    let message = format!("stage {value} does not exist");
-                    let help = match self.heads.len().saturating_sub(1) {
-                        0 => "the file has one stage, number 0".to_owned(),
-                        last => format!("the file has the stages 0 to {last}"),
-                    };
-                    return Err(bad(Code::UnknownStage, message, Some(help)));
-                }
-            },
-            Err(_) => match self.last(value) {
-                Some(index) => index,
-                None => return Ok(SourceName::Image(value.to_owned())),
-            },
-        };
-        if found < reader {
-            return Ok(SourceName::Stage(found));
-        }
-        let label = self.label(found);
-        if found == reader {
-            let message = format!("stage {label:?} copies from itself");
-            return Err(bad(Code::CircularStage, message, None));
-        }
-        let line = self.dockerfile.stages[found].from.span.line;
-        let message = format!("stage {label:?} is used before it is defined (line {line})");
-        let help = match self.earlier(value, reader) {
-            Some(_) => {
-                "of several stages with this name the last one counts: give them different names"
-            }
-            None => "a stage can copy from stages above it only: move one of the two",
-        };
-        Err(bad(Code::ForwardStage, message, Some(help.to_owned())))
-    }
-
-    /// Whether a `from` names nothing at all: `scratch`, unless a stage is called that.
-    pub(crate) fn is_nothing(&self, name: &str) -> bool {
-        name == "scratch" && self.last(name).is_none()
-    }
-
-    /// The stage that an image's name was probably meant to be.
-    pub(crate) fn source_hint(&self, value: &str, reader: usize) -> Option<String> {
-        let names = self.heads[..reader]
-            .iter()
-            .filter_map(|head| head.name.as_deref());
-        let meant = nearest(value, names)?;
-        Some(format!("did you mean the stage {meant:?}?"))
-    }
-
-    /// Likewise for a `FROM`.
-    pub(crate) fn base_hint(&self, value: &str, reader: usize) -> Option<String> {
-        let Some(later) = self.last(value).filter(|found| *found > reader) else {
-            return self.source_hint(value, reader);
-        };
-        let line = self.dockerfile.stages[later].from.span.line;
-        Some(format!(
-            "the stage {value:?} is defined below, in line {line}; FROM can begin with a stage above it only"
-        ))
-    }
-
     /// The stages that these need, themselves included, as far as the text says so.
     pub(crate) fn reachable(
         &self,
@@ -340,7 +295,7 @@ impl<'a> StageGraph<'a> {
         for (index, head) in self.heads.iter().enumerate() {
             if reached.contains(&index) {
                 diagnostics.extend(head.diagnostics.iter().cloned());
-                diagnostics.extend(head.trigger_diagnostics.iter().cloned());
+                diagnostics.extend(head.late_diagnostics.iter().cloned());
                 self.check_sources(index, Way::OfAllNeeds, &mut circles, diagnostics);
             } else {
                 self.check_unneeded(index, &mut circles, diagnostics);
@@ -362,14 +317,14 @@ impl<'a> StageGraph<'a> {
         diagnostics.extend(errors.cloned());
         let mut wrong = Vec::new();
         self.check_sources(index, Way::OfSources, circles, &mut wrong);
-        wrong.retain(|one| one.code != Code::ForwardStage);
+        wrong.retain(|one| !matches!(one.code, Code::ForwardStage | Code::BadValue));
         let from = &self.dockerfile.stages[index].from;
         let mut names = Vec::new();
         if let Some(BaseName::Image(image)) = &head.base {
             names.push((image.clone(), from.image.span, from.text.as_str()));
         }
         for source in self.literal_sources(index) {
-            if let Ok(SourceName::Image(image)) = self.source(source.value, index) {
+            if let Ok(SourceName::Image(image)) = self.source(source.value, source.span, index) {
                 names.push((image, source.span, source.instruction.text.as_str()));
             }
         }
@@ -455,7 +410,7 @@ impl<'a> StageGraph<'a> {
                 value,
                 span,
             } = source;
-            let Err(bad) = self.source(value, reader) else {
+            let Err(bad) = self.source(value, span, reader) else {
                 continue;
             };
             let circle = match self.last(value) {
@@ -538,6 +493,26 @@ impl<'a> StageGraph<'a> {
                 "only stages that are skipped need it: {}",
                 readers.join(", ")
             ),
+        }
+    }
+}
+
+impl BaseName {
+    fn of_context(context: NamedContext) -> Self {
+        match context {
+            NamedContext::Nothing => Self::Scratch,
+            NamedContext::Image(image) => Self::Image(image),
+            NamedContext::Layout(image) => Self::Layout(image),
+            NamedContext::Files(files) => Self::Files(files),
+        }
+    }
+
+    /// The image, if it is one.
+    pub(crate) fn reference(&self) -> Option<Reference> {
+        match self {
+            Self::Image(image) => image.parse().ok(),
+            Self::Layout(image) => Some(image.reference.clone()),
+            Self::Scratch | Self::Stage(_) | Self::Files(_) => None,
         }
     }
 }

@@ -20,6 +20,26 @@ pub enum ImagePurpose {
     CopySource,
 }
 
+/// Where an image is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ImageOrigin {
+    /// In the registry that its name says.
+    #[default]
+    Registry,
+    /// In an OCI layout, by its digest.
+    Layout(
+        /// What the request calls the layout.
+        String,
+    ),
+}
+
+impl ImageOrigin {
+    fn is_registry(&self) -> bool {
+        *self == Self::Registry
+    }
+}
+
 /// An image that must be resolved before planning goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRequest {
@@ -27,6 +47,8 @@ pub struct ImageRequest {
     pub id: ImageId,
     /// Its full name; [`Reference::familiar`] is what people wrote.
     pub reference: Reference,
+    /// Where it is.
+    pub origin: ImageOrigin,
     /// The platform to choose from an index.
     pub platform: Platform,
     /// What it is needed for first.
@@ -48,6 +70,9 @@ pub struct ImageRequest {
 pub struct PlannedImage {
     /// Its full name as asked for.
     pub reference: Reference,
+    /// Where it is.
+    #[serde(skip_serializing_if = "ImageOrigin::is_registry")]
+    pub origin: ImageOrigin,
     /// The platform asked for.
     pub platform: Platform,
     /// Digest of its manifest. It is missing only in what [`crate::Planner::understood`] gives.

@@ -2,7 +2,7 @@
 
 use stagecraft_image::{Digest, ImageConfig, Platform, Reference};
 
-use crate::image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
+use crate::image::{ImageId, ImageOrigin, ImagePurpose, ImageRequest, PlannedImage};
 
 /// The images by id.
 #[derive(Debug, Default)]
@@ -19,13 +19,15 @@ impl Images {
     /// The id of an image; `request` makes the question if it was not asked before.
     pub(crate) fn want(
         &mut self,
-        reference: &Reference,
+        (reference, origin): (&Reference, &ImageOrigin),
         platform: &Platform,
         purpose: ImagePurpose,
         request: impl FnOnce(ImageId) -> ImageRequest,
     ) -> ImageId {
         let known = self.0.iter().position(|image| {
-            image.request.reference == *reference && image.request.platform == *platform
+            let request = &image.request;
+            (&request.reference, &request.origin, &request.platform)
+                == (reference, origin, platform)
         });
         let id = ImageId(known.unwrap_or(self.0.len()));
         match self.0.get_mut(id.0) {
@@ -74,6 +76,7 @@ impl Images {
         let planned = |image: &Image| {
             let ImageRequest {
                 reference,
+                origin,
                 platform,
                 ..
             } = &image.request;
@@ -83,6 +86,7 @@ impl Images {
             };
             PlannedImage {
                 reference: reference.clone(),
+                origin: origin.clone(),
                 platform: platform.clone(),
                 digest,
                 is_base: image.is_base,

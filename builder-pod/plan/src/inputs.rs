@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, Kind, Span, WordError, expand, nearest};
 use stagecraft_image::Platform;
 
+use crate::contexts::NamedContexts;
 use crate::environment::Environment;
 
 /// Name of the build argument, and of the variable inside `RUN`, that times are clamped to.
@@ -26,6 +27,9 @@ pub struct PlanInputs {
     pub file: String,
     /// Build arguments by name.
     pub build_args: BTreeMap<String, String>,
+    /// What stands for a stage or image, by its name (`NAME::OS/ARCHITECTURE` where it does so for one platform
+    /// only): `docker-image://NAME`, `oci-layout://STORE@DIGEST`, `local:NAME`, or an address.
+    pub contexts: BTreeMap<String, String>,
     /// The stage to build, by name in any case or by index; the last one when absent.
     pub target: Option<String>,
     /// The platform to build for.
@@ -51,6 +55,10 @@ pub(crate) struct GlobalArguments {
     pub(crate) epoch: Option<i64>,
     /// Proxy variables for every `RUN`, both spellings.
     pub(crate) proxies: Vec<(String, String)>,
+    /// What stands for stages and images.
+    pub(crate) contexts: NamedContexts,
+    /// The platform to build for.
+    pub(crate) platform: Platform,
 }
 
 impl GlobalArguments {
@@ -68,6 +76,8 @@ impl GlobalArguments {
             values: automatic(dockerfile, inputs, &build_args),
             declared: BTreeSet::new(),
             proxies: proxies(&build_args),
+            contexts: NamedContexts::new(&inputs.contexts),
+            platform: inputs.platform.clone(),
             build_args,
             epoch: inputs.source_date_epoch,
         };
@@ -197,9 +207,11 @@ fn automatic(
         .last()
         .and_then(|stage| stage.from.name.as_ref());
     let target = inputs.target.as_deref().filter(|target| !target.is_empty());
-    let stage = target
-        .or(last.map(|name| name.value.as_str()))
-        .unwrap_or("default");
+    // A stage is called in small letters, a target as it was asked for.
+    let stage = match target {
+        Some(target) => target.to_owned(),
+        None => last.map_or_else(|| "default".to_owned(), |name| name.value.to_lowercase()),
+    };
     let mut values = Environment::default();
     for (prefix, platform) in [
         ("BUILD", &inputs.build_platform),
@@ -215,7 +227,7 @@ fn automatic(
             values.set(&format!("{prefix}{suffix}"), value);
         }
     }
-    values.set("TARGETSTAGE", stage);
+    values.set("TARGETSTAGE", stage.as_str());
     let names: Vec<String> = values.names().map(str::to_owned).collect();
     for name in names {
         if let Some(given) = build_args.get(&name) {

@@ -9,6 +9,7 @@
 //! It must not know registries, layers' contents, caches or how a step is executed.
 
 mod chains;
+mod contexts;
 mod copy;
 mod diagram;
 mod digest;
@@ -29,11 +30,13 @@ mod planner;
 mod render;
 mod render_operation;
 mod run;
+mod source_names;
 mod stage;
 mod values;
 
+pub use contexts::{ContextId, ContextSource, PlannedContext};
 pub use document::DOCUMENT_VERSION;
-pub use image::{ImageId, ImagePurpose, ImageRequest, PlannedImage};
+pub use image::{ImageId, ImageOrigin, ImagePurpose, ImageRequest, PlannedImage};
 pub use inputs::PlanInputs;
 pub use mode::{ModeChange, ModeError};
 pub use operation::{

@@ -5,8 +5,10 @@
 //! out.
 
 use serde::Serialize;
+use stagecraft_dockerfile::git_reference::GitReference;
 use stagecraft_dockerfile::{Access, CacheSharing, Device, Network, Security};
 
+use crate::contexts::ContextId;
 use crate::image::ImageId;
 use crate::plan::StageIndex;
 
@@ -52,6 +54,9 @@ pub struct Run {
     /// `/dev/pipes/NAME` while it runs. [`Run::arguments`] names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<InlineFile>,
+    /// The machine's name that it sees; nothing where it is the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
 }
 
 /// A file whose content stands in the Dockerfile.
@@ -65,7 +70,7 @@ pub struct InlineFile {
 }
 
 /// Files to copy in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Copy {
     /// Where they come from.
@@ -144,6 +149,22 @@ pub enum RemoteSource {
         /// Whether the commit is fetched as such.
         fetch_by_commit: bool,
     },
+}
+
+impl RemoteSource {
+    /// A git repository; `keep` and `checksum` are what stands beside the reference and is not in it.
+    pub(crate) fn of_git(git: GitReference, keep: Option<bool>, checksum: Option<&str>) -> Self {
+        let own = Some(git.checksum).filter(|text| !text.is_empty());
+        Self::Git {
+            checksum: own.or_else(|| checksum.map(str::to_owned)),
+            remote: git.remote,
+            revision: git.revision,
+            directory: git.directory,
+            keep_git_directory: git.keep_git_directory.or(keep).unwrap_or(false),
+            submodules: git.submodules.unwrap_or(true),
+            fetch_by_commit: git.fetch_by_commit,
+        }
+    }
 }
 
 /// Something that is there while a `RUN` runs. Targets are absolute and never `/`.
@@ -245,10 +266,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Where files are copied from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CopySource {
     /// The build context.
+    #[default]
     Context,
     /// Nothing: `scratch`.
     Empty,
@@ -256,6 +278,8 @@ pub enum CopySource {
     Stage(StageIndex),
     /// An image.
     Image(ImageId),
+    /// The files of a named context.
+    Named(ContextId),
 }
 
 /// A directory to make, with its parents, mode 0755, unless it exists.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use stagecraft_dockerfile::Diagnostic;
 use stagecraft_image::{Digest, History, ImageConfig, Platform};
 
+use crate::contexts::{ContextId, PlannedContext};
 use crate::image::{ImageId, PlannedImage};
 use crate::operation::Operation;
 
@@ -33,6 +34,9 @@ pub struct BuildPlan {
     pub stages: Vec<StagePlan>,
     /// The images they need, in the order in which they were asked for.
     pub images: Vec<PlannedImage>,
+    /// The named contexts whose files they need, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<PlannedContext>,
     /// How many runners could work at most: see [`StagePlan::run_chain`].
     pub run_chains: u32,
     /// Stages that are not built.
@@ -102,6 +106,8 @@ pub enum Base {
     Image(ImageId),
     /// The result of an earlier stage.
     Stage(StageIndex),
+    /// The files of a named context.
+    Context(ContextId),
 }
 
 /// What a stage needs, and why.
@@ -124,6 +130,8 @@ pub enum Dependency {
     Stage(StageIndex),
     /// An image.
     Image(ImageId),
+    /// A named context.
+    Context(ContextId),
 }
 
 /// Why a stage needs another, or an image.
@@ -203,6 +211,12 @@ impl BuildPlan {
         self.stage(self.target)
     }
 
+    /// The named context with this id.
+    #[must_use]
+    pub fn context(&self, id: ContextId) -> Option<&PlannedContext> {
+        self.contexts.get(id.0)
+    }
+
     /// The image with this id.
     #[must_use]
     pub fn image(&self, id: ImageId) -> Option<&PlannedImage> {
@@ -223,7 +237,7 @@ impl BuildPlan {
             };
             let needed = stage.needs.iter().map(|edge| match edge.on {
                 Dependency::Stage(index) => round_of(index),
-                Dependency::Image(_) => 0,
+                Dependency::Image(_) | Dependency::Context(_) => 0,
             });
             let round = needed.max().unwrap_or(0);
             match rounds.get_mut(round) {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, support};
-use stagecraft_image::{Digest, ImageConfig, Platform, Reference};
+use stagecraft_image::{Digest, ImageConfig, Platform};
 
 use crate::chains;
 use crate::digest::digest;
@@ -130,11 +130,13 @@ impl<'a> Planner<'a> {
                 diagnostics: findings,
                 found: BTreeSet::new(),
                 certainty,
+                contexts: Vec::new(),
             };
             let stages = read_stages(&mut session, &reachable);
             let Session {
                 diagnostics: mut findings,
                 found,
+                contexts,
                 ..
             } = session;
             let mut refused = Vec::new();
@@ -160,6 +162,7 @@ impl<'a> Planner<'a> {
                 skipped: skipped(&graph, &reachable, &stages),
                 stages,
                 images: images.planned(),
+                contexts,
                 run_chains: 0,
                 source_date_epoch: arguments.epoch,
                 warnings: sorted(findings),
@@ -213,6 +216,7 @@ fn read_stages(session: &mut Session<'_>, reachable: &BTreeSet<usize>) -> Vec<St
             Base::Scratch => None,
             Base::Image(image) => Some(Dependency::Image(image)),
             Base::Stage(stage) => Some(Dependency::Stage(stage)),
+            Base::Context(context) => Some(Dependency::Context(context)),
         };
         let mut needs: Vec<Edge> = Vec::new();
         needs.extend(on.map(|on| Edge {
@@ -222,8 +226,11 @@ fn read_stages(session: &mut Session<'_>, reachable: &BTreeSet<usize>) -> Vec<St
         }));
         let is_numbered = matches!(beginning.base, Base::Image(_));
         let platform = inherited.platform.clone();
-        let (state, steps, copies, total) =
-            StageReader::read(session, index, inherited.begin(), is_numbered);
+        let state = match session.graph.heads[index].is_replaced {
+            true => inherited.taken_over(),
+            false => inherited.begin(),
+        };
+        let (state, steps, copies, total) = StageReader::read(session, index, state, is_numbered);
         needs.extend(copies);
         stages.push(StagePlan {
             index: StageIndex(index),
@@ -251,38 +258,65 @@ fn beginning(
 ) -> Option<Beginning> {
     let head = &session.graph.heads[index];
     let target = session.inputs.platform.clone();
-    match head.base.as_ref()? {
-        BaseName::Scratch => {
-            let mut config = ImageConfig::scratch(&target);
+    let platform = head.platform.clone().unwrap_or_else(|| target.clone());
+    let from = &session.dockerfile.stages[index].from;
+    let place = (from.image.span, from.text.as_str());
+    let empty = |platform: Platform| {
+        let mut config = ImageConfig::scratch(&platform);
+        // What stands for a stage has no configuration of its own.
+        if !head.is_replaced {
             config.config.working_dir = "/".to_owned();
-            Some(Beginning {
+        }
+        Some(first_state(config, platform))
+    };
+    let id = match head.base.as_ref()? {
+        BaseName::Scratch => {
+            return Some(Beginning {
                 base: Base::Scratch,
-                inherited: Some(first_state(config, target)),
-            })
+                inherited: empty(target),
+            });
         }
-        BaseName::Stage(stage) => Some(Beginning {
-            base: Base::Stage(StageIndex(*stage)),
-            inherited: states.get(stage).cloned(),
-        }),
+        BaseName::Stage(stage) => {
+            return Some(Beginning {
+                base: Base::Stage(StageIndex(*stage)),
+                inherited: states.get(stage).cloned(),
+            });
+        }
+        BaseName::Files(files) => {
+            return Some(Beginning {
+                base: Base::Context(session.context(files, index, place)),
+                inherited: empty(platform),
+            });
+        }
+        BaseName::Layout(image) => {
+            session.layout(image, &platform, ImagePurpose::Base, index, place)
+        }
         BaseName::Image(image) => {
-            let platform = head.platform.clone().unwrap_or(target);
-            let from = &session.dockerfile.stages[index].from;
-            let place = (from.image.span, from.text.as_str());
-            let id = session.image(image, &platform, ImagePurpose::Base, index, place)?;
-            let config = session
-                .images
-                .resolved(id)
-                .map(|(_, config)| config.clone());
-            let config = match session.certainty {
-                Certainty::Known => config,
-                Certainty::Guessed => config.or_else(|| Some(ImageConfig::scratch(&platform))),
-            };
-            Some(Beginning {
-                base: Base::Image(id),
-                inherited: config.map(|config| first_state(config, platform)),
-            })
+            session.image(image, &platform, ImagePurpose::Base, index, place)?
         }
-    }
+    };
+    let config = session
+        .images
+        .resolved(id)
+        .map(|(_, config)| config.clone());
+    let config = match session.certainty {
+        Certainty::Known => config,
+        Certainty::Guessed => config.or_else(|| Some(ImageConfig::scratch(&platform))),
+    };
+    let inherited = config.map(|config| {
+        let own = config.platform();
+        let has_own = !own.os.is_empty() && !own.architecture.is_empty();
+        let platform = if head.is_replaced && has_own {
+            own
+        } else {
+            platform
+        };
+        first_state(config, platform)
+    });
+    Some(Beginning {
+        base: Base::Image(id),
+        inherited,
+    })
 }
 
 fn first_state(config: ImageConfig, platform: Platform) -> StageState {
@@ -298,13 +332,10 @@ fn first_state(config: ImageConfig, platform: Platform) -> StageState {
 fn read_triggers(graph: &mut StageGraph<'_>, images: &Images, inputs: &PlanInputs) {
     for index in 0..graph.heads.len() {
         let head = &graph.heads[index];
-        let Some(BaseName::Image(image)) = &head.base else {
+        let Some(reference) = head.base.as_ref().and_then(BaseName::reference) else {
             continue;
         };
         let platform = head.platform.as_ref().unwrap_or(&inputs.platform);
-        let Ok(reference) = image.parse::<Reference>() else {
-            continue;
-        };
         if let Some(config) = images.config(&reference, platform) {
             graph.set_triggers(index, &config.config.on_build);
         }

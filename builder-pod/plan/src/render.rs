@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::image::PlannedImage;
+use crate::contexts::{ContextId, ContextSource, PlannedContext};
+use crate::image::{ImageOrigin, PlannedImage};
 use crate::operation::Operation;
 use crate::plan::{Base, BuildPlan, Dependency, EdgeReason, StageIndex, StagePlan, Step};
+use crate::render_operation::fetched;
 
 impl Display for BuildPlan {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
@@ -33,6 +35,12 @@ impl Display for BuildPlan {
             };
             writeln!(out, "  {}{use_of}", pinned(image))?;
         }
+        if !self.contexts.is_empty() {
+            writeln!(out, "\ncontexts")?;
+        }
+        for context in &self.contexts {
+            writeln!(out, "  {}", context_text(context))?;
+        }
         for stage in &self.stages {
             writeln!(out)?;
             self.stage_text(stage, out)?;
@@ -59,6 +67,7 @@ impl BuildPlan {
                 writeln!(out, "  begins with {image}")?;
             }
             Base::Stage(index) => writeln!(out, "  begins with {}", self.name_of(index))?,
+            Base::Context(id) => writeln!(out, "  begins with {}", self.context_name(id))?,
         }
         if let Some(chain) = stage.run_chain {
             writeln!(out, "  run chain {chain}")?;
@@ -121,6 +130,13 @@ impl BuildPlan {
         self.operation_text(&step.operation, out)
     }
 
+    pub(crate) fn context_name(&self, id: ContextId) -> String {
+        match self.context(id) {
+            Some(context) => format!("the context {}", context.name),
+            None => format!("context {}", id.0),
+        }
+    }
+
     pub(crate) fn name_of(&self, index: StageIndex) -> String {
         self.stage(index)
             .map_or_else(|| format!("stage {}", index.0), stage_name)
@@ -134,6 +150,14 @@ fn stage_name(stage: &StagePlan) -> String {
     }
 }
 
+fn context_text(context: &PlannedContext) -> String {
+    let source = match &context.source {
+        ContextSource::Directory { .. } => "a directory".to_owned(),
+        ContextSource::Remote(source) => fetched(source),
+    };
+    format!("{}: {source}", context.name)
+}
+
 pub(crate) fn pinned(image: &PlannedImage) -> String {
     let reference = image.reference.familiar();
     let digest = match &image.digest {
@@ -141,7 +165,11 @@ pub(crate) fn pinned(image: &PlannedImage) -> String {
         digest if image.reference.digest() == digest.as_ref() => String::new(),
         Some(digest) => format!(" = {digest}"),
     };
-    format!("{reference} {}{digest}", image.platform)
+    let place = match &image.origin {
+        ImageOrigin::Registry => "",
+        ImageOrigin::Layout(_) => " of an OCI layout",
+    };
+    format!("{reference} {}{digest}{place}", image.platform)
 }
 
 pub(crate) fn owner(user: &str) -> String {

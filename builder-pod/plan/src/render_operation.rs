@@ -4,7 +4,7 @@ use std::fmt::{self, Formatter};
 
 use stagecraft_dockerfile::{Access, CacheSharing, Network, Security};
 
-use crate::operation::{Copy, CopySource, InlineFile, Mount, Operation, Remote, RemoteSource, Run};
+use crate::operation::{Copy, CopySource, InlineFile, Mount, Operation, RemoteSource, Run};
 use crate::plan::BuildPlan;
 use crate::render::{owner, pinned};
 
@@ -29,6 +29,9 @@ impl BuildPlan {
         writeln!(out, "    execute {:?}", run.arguments)?;
         if let Some(script) = &run.script {
             writeln!(out, "    script {}", document(script))?;
+        }
+        if let Some(hostname) = &run.hostname {
+            writeln!(out, "    on a machine called {hostname:?}")?;
         }
         let user = owner(&run.user);
         writeln!(out, "    in {:?} as {user}", run.working_directory)?;
@@ -141,12 +144,12 @@ impl BuildPlan {
         let mut remotes = copy.remotes.iter().peekable();
         for (position, source) in copy.sources.iter().enumerate() {
             while let Some(remote) = remotes.next_if(|one| one.position <= position) {
-                writeln!(out, "    fetch {}", fetched(remote))?;
+                writeln!(out, "    fetch {}", fetched(&remote.source))?;
             }
             writeln!(out, "    copy {source:?}")?;
         }
         for remote in remotes {
-            writeln!(out, "    fetch {}", fetched(remote))?;
+            writeln!(out, "    fetch {}", fetched(&remote.source))?;
         }
         for file in &copy.documents {
             writeln!(out, "    write {}", document(file))?;
@@ -181,6 +184,7 @@ impl BuildPlan {
             CopySource::Empty => "nothing".to_owned(),
             CopySource::Stage(index) => self.name_of(index),
             CopySource::Image(id) => self.image(id).map(pinned).unwrap_or_default(),
+            CopySource::Named(id) => self.context_name(id),
         }
     }
 }
@@ -189,8 +193,8 @@ fn document(file: &InlineFile) -> String {
     format!("{:?} with {:?}", file.name, file.content)
 }
 
-fn fetched(remote: &Remote) -> String {
-    let (what, checksum) = match &remote.source {
+pub(crate) fn fetched(source: &RemoteSource) -> String {
+    let (what, checksum) = match source {
         RemoteSource::Url { url, checksum, .. } => (format!("{url:?}"), checksum),
         RemoteSource::Git {
             remote,

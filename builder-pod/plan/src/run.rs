@@ -3,13 +3,14 @@
 //! Invariant: a mount's target is absolute, and its source names a stage above or an image.
 
 use stagecraft_dockerfile::{
-    Code, Command, Heredoc, Mount as MountInstruction, MountFlag, MountKind, RunInstruction, Span,
+    Code, Command, Diagnostic, Heredoc, Mount as MountInstruction, MountFlag, MountKind,
+    RunInstruction, Span,
 };
 
 use crate::inputs::EPOCH_NAME;
 use crate::operation::{CopySource, InlineFile, Mount, Operation, Run};
 use crate::path;
-use crate::plan::{Dependency, Edge, EdgeReason, HistoryTemplate};
+use crate::plan::{EdgeReason, HistoryTemplate};
 use crate::stage::{Outcome, StageReader};
 
 /// Where a script of the Dockerfile stands while it runs.
@@ -17,6 +18,12 @@ const SCRIPTS: &str = "/dev/pipes";
 
 /// The build argument that keeps the caches of one project from those of another.
 const CACHE_NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
+/// The build argument that names the machine.
+const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
+/// How the machine is called that a `RUN` sees.
+const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
 impl StageReader<'_, '_> {
     /// What a `RUN` does; nothing where it is wrong, which was reported then.
@@ -57,6 +64,7 @@ impl StageReader<'_, '_> {
             security: run.options.security,
             devices: run.options.devices.clone(),
             script,
+            hostname: self.hostname(),
         });
         Some((operation, Some(HistoryTemplate::new(created_by, false))))
     }
@@ -79,6 +87,18 @@ impl StageReader<'_, '_> {
         }
         words.extend_from_slice(arguments);
         words.join(" ")
+    }
+
+    /// The name that the request gives the machine; runners have another.
+    fn hostname(&mut self) -> Option<String> {
+        let given = self.session.arguments.build_args.get(HOSTNAME)?;
+        let hostname = given.clone();
+        if hostname.is_empty() || hostname == DEFAULT_HOSTNAME {
+            return None;
+        }
+        let message = format!("the build argument {HOSTNAME}={hostname} is not supported yet");
+        self.error(Code::NotSupported, self.instruction.span, message);
+        Some(hostname)
     }
 
     fn mount(&mut self, flag: &MountFlag) -> Option<Mount> {
@@ -118,9 +138,7 @@ impl StageReader<'_, '_> {
                     .cloned(),
                 target: self.mount_target(&target, span)?,
                 sharing,
-                from: self
-                    .mount_source(flag)?
-                    .filter(|from| *from != CopySource::Empty),
+                from: self.cache_source(flag, &source, span)?,
                 source: path::clean(&source),
                 read_only,
                 access,
@@ -190,6 +208,27 @@ impl StageReader<'_, '_> {
         Some(absolute)
     }
 
+    /// What a cache begins as: nothing, where `from` names nothing; then there is no path in it. The outer nothing is
+    /// an error.
+    fn cache_source(
+        &mut self,
+        flag: &MountFlag,
+        path: &str,
+        span: Span,
+    ) -> Option<Option<CopySource>> {
+        let from = self.mount_source(flag)?;
+        let from = from.filter(|from| *from != CopySource::Empty);
+        if from.is_none() && path::clean(path) != "/" {
+            let message = format!("source={path} names nothing: the cache begins empty");
+            self.report(
+                Diagnostic::error(Code::BadFlag, span, message)
+                    .help("from= names the stage or image whose files it begins with"),
+            );
+            return None;
+        }
+        Some(from)
+    }
+
     /// What `from` names, which becomes a need of the stage. The outer nothing is an error.
     fn mount_source(&mut self, flag: &MountFlag) -> Option<Option<CopySource>> {
         let Some(from) = flag.from() else {
@@ -198,16 +237,8 @@ impl StageReader<'_, '_> {
         if self.session.graph.is_nothing(from.value) {
             return Some(Some(CopySource::Empty));
         }
-        let on = self.source(from.value, "", from.span)?;
-        self.needs.push(Edge {
-            on,
-            reason: EdgeReason::Mount { step: self.number },
-            place: self.session.place(self.instruction.span),
-        });
-        Some(Some(match on {
-            Dependency::Stage(stage) => CopySource::Stage(stage),
-            Dependency::Image(image) => CopySource::Image(image),
-        }))
+        let reason = EdgeReason::Mount { step: self.number };
+        self.source(from.value, "", from.span, reason).map(Some)
     }
 }
 

@@ -11,15 +11,17 @@ use stagecraft_dockerfile::{
 };
 use stagecraft_image::{ImageConfig, Platform, Reference};
 
+use crate::contexts::{ContextId, ContextSource, LayoutImage, PlannedContext};
 use crate::environment::{Environment, name_and_value};
-use crate::graph::{SourceName, StageGraph, malformed};
-use crate::image::{ImageId, ImagePurpose, ImageRequest};
+use crate::graph::{StageGraph, malformed};
+use crate::image::{ImageId, ImageOrigin, ImagePurpose, ImageRequest};
 use crate::images::Images;
 use crate::inputs::{GlobalArguments, PlanInputs, word_error};
-use crate::operation::{Operation, WorkDirectory};
+use crate::operation::{CopySource, Operation, WorkDirectory};
 use crate::path;
-use crate::plan::{Dependency, Edge, HistoryTemplate, Place, StageIndex, Step};
+use crate::plan::{Dependency, Edge, EdgeReason, HistoryTemplate, Place, StageIndex, Step};
 use crate::planner::Certainty;
+use crate::source_names::SourceName;
 
 /// Where programs are looked for if an image does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,6 +51,8 @@ pub(crate) struct Session<'a> {
     /// Stages that a `--from` with a variable names.
     pub(crate) found: BTreeSet<usize>,
     pub(crate) certainty: Certainty,
+    /// The named contexts whose files are used.
+    pub(crate) contexts: Vec<PlannedContext>,
 }
 
 /// A stage while its instructions are read.
@@ -95,6 +99,13 @@ impl StageState {
         self
     }
 
+    /// The state of a stage that a named context stands for: it is what it is, without the triggers.
+    pub(crate) fn taken_over(mut self) -> Self {
+        self.config.created = None;
+        self.config.config.on_build.clear();
+        self
+    }
+
     pub(crate) fn working_directory(&self) -> String {
         path::clean(&self.config.config.working_dir)
     }
@@ -133,17 +144,21 @@ impl<'a> Session<'a> {
         };
         let place = self.place(span);
         let hint = self.hint(text, purpose, reader);
+        let origin = ImageOrigin::Registry;
         Some(
             self.images
-                .want(&reference, platform, purpose, |id| ImageRequest {
-                    id,
-                    reference: reference.clone(),
-                    platform: platform.clone(),
-                    purpose,
-                    place,
-                    stage,
-                    instruction: instruction.to_owned(),
-                    hint,
+                .want((&reference, &origin), platform, purpose, |id| {
+                    ImageRequest {
+                        id,
+                        reference: reference.clone(),
+                        origin: origin.clone(),
+                        platform: platform.clone(),
+                        purpose,
+                        place,
+                        stage,
+                        instruction: instruction.to_owned(),
+                        hint,
+                    }
                 }),
         )
     }
@@ -155,13 +170,70 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The id of an image of an OCI layout.
+    pub(crate) fn layout(
+        &mut self,
+        image: &LayoutImage,
+        platform: &Platform,
+        purpose: ImagePurpose,
+        reader: usize,
+        (span, instruction): (Span, &str),
+    ) -> ImageId {
+        let (place, stage) = (self.place(span), self.graph.label(reader));
+        let origin = ImageOrigin::Layout(image.store.clone());
+        let reference = &image.reference;
+        self.images
+            .want((reference, &origin), platform, purpose, |id| ImageRequest {
+                id,
+                reference: reference.clone(),
+                origin: origin.clone(),
+                platform: platform.clone(),
+                purpose,
+                place,
+                stage,
+                instruction: instruction.to_owned(),
+                hint: None,
+            })
+    }
+
+    /// The id of a named context whose files are used.
+    pub(crate) fn context(
+        &mut self,
+        files: &PlannedContext,
+        reader: usize,
+        (span, instruction): (Span, &str),
+    ) -> ContextId {
+        if matches!(files.source, ContextSource::Remote(_)) {
+            let name = &files.name;
+            let message =
+                format!("the named context {name}, which is fetched, is not supported yet");
+            let mut refused =
+                Diagnostic::error(Code::NotSupported, span, message).within(instruction);
+            refused.stage = Some(self.graph.label(reader));
+            self.diagnostics.push(refused);
+        }
+        let known = self.contexts.iter().position(|known| known == files);
+        let id = ContextId(known.unwrap_or(self.contexts.len()));
+        if known.is_none() {
+            self.contexts.push(files.clone());
+        }
+        id
+    }
+
     /// Asks for the images that a stage copies from, before its base is known.
     pub(crate) fn want_literal_sources(&mut self, index: usize) {
         for source in self.graph.literal_sources(index) {
-            if let Ok(SourceName::Image(image)) = self.graph.source(source.value, index) {
-                let place = (source.span, source.instruction.text.as_str());
-                let platform = self.inputs.platform.clone();
-                self.image(&image, &platform, ImagePurpose::CopySource, index, place);
+            let place = (source.span, source.instruction.text.as_str());
+            let platform = self.inputs.platform.clone();
+            let purpose = ImagePurpose::CopySource;
+            match self.graph.source(source.value, source.span, index) {
+                Ok(SourceName::Image(image)) => {
+                    self.image(&image, &platform, purpose, index, place);
+                }
+                Ok(SourceName::Layout(image)) => {
+                    self.layout(&image, &platform, purpose, index, place);
+                }
+                _ => {}
             }
         }
     }
@@ -312,20 +384,39 @@ impl<'s, 'a> StageReader<'s, 'a> {
         }
     }
 
-    /// What a text after `--from` or `from=` names; nothing where it is wrong, which was reported.
-    pub(crate) fn source(&mut self, value: &str, written: &str, span: Span) -> Option<Dependency> {
+    /// What a text after `--from` or `from=` names, which becomes a need of the stage; nothing where it is wrong,
+    /// which was reported. One that has no variable was checked, and reported, with the others of its kind.
+    pub(crate) fn source(
+        &mut self,
+        value: &str,
+        written: &str,
+        span: Span,
+        reason: EdgeReason,
+    ) -> Option<CopySource> {
         let session = &mut *self.session;
-        match session.graph.source(value, self.index) {
+        let place = (span, self.instruction.text.as_str());
+        let (from, on) = match session.graph.source(value, span, self.index) {
+            Ok(SourceName::Nothing) => return Some(CopySource::Empty),
             Ok(SourceName::Stage(stage)) => {
                 session.found.insert(stage);
-                Some(Dependency::Stage(StageIndex(stage)))
+                let stage = StageIndex(stage);
+                (CopySource::Stage(stage), Dependency::Stage(stage))
+            }
+            Ok(SourceName::Files(files)) => {
+                let id = session.context(&files, self.index, place);
+                (CopySource::Named(id), Dependency::Context(id))
             }
             Ok(SourceName::Image(image)) => {
                 let platform = session.inputs.platform.clone();
-                let place = (span, self.instruction.text.as_str());
                 let purpose = ImagePurpose::CopySource;
                 let id = session.image(&image, &platform, purpose, self.index, place)?;
-                Some(Dependency::Image(id))
+                (CopySource::Image(id), Dependency::Image(id))
+            }
+            Ok(SourceName::Layout(image)) => {
+                let platform = session.inputs.platform.clone();
+                let purpose = ImagePurpose::CopySource;
+                let id = session.layout(&image, &platform, purpose, self.index, place);
+                (CopySource::Image(id), Dependency::Image(id))
             }
             Err(bad) => {
                 // One without a variable was reported when stages were looked for.
@@ -334,9 +425,15 @@ impl<'s, 'a> StageReader<'s, 'a> {
                     let wrong = session.graph.source_error(bad, self.index, span, text);
                     session.diagnostics.push(wrong);
                 }
-                None
+                return None;
             }
-        }
+        };
+        self.needs.push(Edge {
+            on,
+            reason,
+            place: self.session.place(self.instruction.span),
+        });
+        Some(from)
     }
 
     // Instructions with more to them than configuration.

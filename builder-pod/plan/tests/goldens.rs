@@ -56,6 +56,7 @@ impl Inputs {
         PlanInputs {
             file: "Dockerfile".to_owned(),
             build_args: self.build_args.clone(),
+            contexts: BTreeMap::new(),
             target: self.target.clone(),
             platform: self.platform.parse().unwrap(),
             build_platform: self.build_platform.parse().unwrap(),

@@ -40,6 +40,7 @@ fn fires(rule: Rule, text: &str, ignore: Option<&IgnoreFile>) -> bool {
     let inputs = PlanInputs {
         file: "Dockerfile".to_owned(),
         build_args: BTreeMap::new(),
+        contexts: BTreeMap::new(),
         target: None,
         platform: platform.clone(),
         build_platform: platform.clone(),

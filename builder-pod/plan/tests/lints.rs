@@ -86,6 +86,7 @@ fn ours(case: &Case) -> (Vec<(String, u32)>, bool) {
     let inputs = PlanInputs {
         file: "Dockerfile".to_owned(),
         build_args: case.build_args.clone(),
+        contexts: BTreeMap::new(),
         target: case.target.clone(),
         platform: platform.clone(),
         build_platform: platform,

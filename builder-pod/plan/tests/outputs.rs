@@ -27,6 +27,7 @@ fn explained(text: &str) -> (BuildPlan, Vec<Diagnostic>) {
     let inputs = PlanInputs {
         file: "Dockerfile".to_owned(),
         build_args: BTreeMap::new(),
+        contexts: BTreeMap::new(),
         target: None,
         platform,
         build_platform: "linux/amd64".parse().unwrap(),

@@ -24,6 +24,11 @@ pub struct BuildRequest {
     /// Build arguments by name.
     #[serde(default)]
     pub build_args: BTreeMap<String, String>,
+    /// What stands for a stage or image, by its name (`NAME::OS/ARCHITECTURE` where it does so for one platform
+    /// only): the absolute path of a directory, `docker-image://NAME`, `oci-layout://PATH[:TAG][@DIGEST]`, or the
+    /// address of a git repository or a file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contexts: BTreeMap<String, String>,
     /// The stage to build; the last one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

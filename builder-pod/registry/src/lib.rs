@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod guard;
+mod layout;
 mod registry;
 mod resolve;
 mod retry;
@@ -30,5 +31,6 @@ pub use credentials::{Credentials, CredentialsError};
 pub use error::{
     ErrorKind, HostError, RegistryError, ServerMessage, SettingsError, TransportCause,
 };
+pub use layout::{LayoutError, OciLayout};
 pub use registry::{BlobSource, Pushed, Registry, ResolvedImage};
 pub use settings::{ClientSettings, HostSettings, Mirror, MirrorError, RetryPolicy};

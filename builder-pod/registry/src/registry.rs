@@ -1,12 +1,13 @@
 //! What a builder asks of registries.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use stagecraft_image::{Descriptor, Digest, ImageConfig, Manifest, Platform, Reference};
 
-use crate::{BlobStream, RegistryError};
+use crate::{BlobStream, OciLayout, RegistryError};
 
 /// Registries, as a builder sees them.
 ///
@@ -75,6 +76,8 @@ pub trait Registry: Send + Sync {
 pub struct ResolvedImage {
     /// The reference that was asked for.
     pub reference: Reference,
+    /// The layout that has its blobs, where no registry does.
+    pub layout: Option<Arc<OciLayout>>,
     /// Digest of the manifest for the platform.
     pub digest: Digest,
     /// The manifest. It has as many layers as the configuration.

@@ -17,7 +17,7 @@ use crate::{ErrorKind, HostError, ResolvedImage};
 /// The digest of what an answer holds, in the registry's words.
 pub(crate) const DIGEST_HEADER: &str = "docker-content-digest";
 /// Indexes in indexes that are followed.
-const NESTING_LIMIT: usize = 3;
+pub(crate) const NESTING_LIMIT: usize = 3;
 
 /// Asks one endpoint after the other; the error of the last, the registry itself, is the answer: unless it cannot be
 /// reached and a mirror has said that the image does not exist.
@@ -89,6 +89,7 @@ async fn resolve_at(
     }
     Ok(ResolvedImage {
         reference: reference.clone(),
+        layout: None,
         digest,
         manifest,
         config_bytes,
@@ -176,7 +177,7 @@ pub(crate) fn header_digest(headers: &HeaderMap) -> Option<Digest> {
 }
 
 /// Helm charts, signatures and other artifacts have manifests too.
-fn check_manifest(manifest: &Manifest, what: &str) -> Result<(), HostError> {
+pub(crate) fn check_manifest(manifest: &Manifest, what: &str) -> Result<(), HostError> {
     let not_an_image = |why| {
         Err(HostError::NotAnImage {
             what: what.to_owned(),
@@ -195,7 +196,11 @@ fn check_manifest(manifest: &Manifest, what: &str) -> Result<(), HostError> {
     Ok(())
 }
 
-fn check_layers(manifest: &Manifest, config: &ImageConfig, what: &str) -> Result<(), HostError> {
+pub(crate) fn check_layers(
+    manifest: &Manifest,
+    config: &ImageConfig,
+    what: &str,
+) -> Result<(), HostError> {
     let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
     if layers == diff_ids {
         return Ok(());

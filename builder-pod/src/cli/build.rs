@@ -8,6 +8,7 @@ use stagecraft_protocol::request::{
 };
 use stagecraft_protocol::verdict;
 
+use super::contexts::build_contexts;
 use super::errors::{ErrorFormat, usage};
 use crate::export::{Destination, Exported};
 use crate::{engine, runners};
@@ -24,6 +25,10 @@ pub(super) struct InputArguments {
     /// Set a build argument; without `=VALUE` it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
+    /// Use something else for the stage or image NAME (NAME::OS/ARCH for one platform only): a directory,
+    /// docker-image://IMAGE, oci-layout://DIR[:TAG][@DIGEST], or the address of a git repository or a file
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_context: Vec<String>,
     /// Set a label on the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -207,6 +212,7 @@ impl InputArguments {
             },
             context_path: String::new(),
             build_args: build_args(&self.build_arg)?,
+            contexts: build_contexts(&self.build_context)?,
             target: self.target.clone(),
             images: Vec::new(),
             labels: pairs("--label", &self.label)?,
@@ -299,7 +305,7 @@ pub(super) fn build_args(given: &[String]) -> Result<BTreeMap<String, String>, S
     Ok(build_args)
 }
 
-fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, String>, String> {
     let pair = |value: &String| match value.split_once('=') {
         Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), text.to_owned())),
         _ => Err(format!("{flag} {value}: expected NAME=VALUE")),
@@ -307,7 +313,7 @@ fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, String>, Stri
     values.iter().map(pair).collect()
 }
 
-fn path_text(path: &Path) -> Result<String, String> {
+pub(super) fn path_text(path: &Path) -> Result<String, String> {
     path.to_str()
         .map(str::to_owned)
         .ok_or_else(|| format!("the path {} is not valid UTF-8", path.display()))

@@ -1,5 +1,6 @@
 //! `stagecraft-builder lint`: what is wrong or doubtful in a Dockerfile.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,7 @@ impl LintArguments {
             inputs: PlanInputs {
                 file: name,
                 build_args: build_args(&self.build_arg)?,
+                contexts: BTreeMap::new(),
                 target: self.target.clone(),
                 platform,
                 build_platform: Platform::host(),

@@ -7,6 +7,7 @@
 mod archive;
 mod directory;
 mod files;
+mod named;
 
 use std::fs::File;
 use std::io::Read;
@@ -19,8 +20,13 @@ use stagecraft_layer::FsTree;
 use stagecraft_protocol::request::{BuildRequest, DockerfileSource, Source};
 use stagecraft_registry::ContextError as FetchError;
 
+pub(crate) use named::{NamedContextError, NamedContexts};
+
 /// Largest Dockerfile or ignore file, in bytes.
 const TEXT_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// The ignore file of a directory.
+const IGNORE_FILE: &str = ".dockerignore";
 
 /// A build context, ready to copy from.
 pub struct Context {
@@ -142,18 +148,11 @@ impl Context {
             DockerfileSource::Inline(text) => (text.clone(), "Dockerfile".to_owned()),
             DockerfileSource::Path(path) => read_dockerfile(&root, path)?,
         };
-        let mut ignore = None;
-        for name in [
-            format!("{dockerfile_name}.dockerignore"),
-            ".dockerignore".to_owned(),
-        ] {
-            if let Some(text) = read_text(&root, &name)? {
-                let parsed = IgnoreFile::parse(&text)
-                    .map_err(|source| ContextError::Ignore { path: name, source })?;
-                ignore = Some(parsed);
-                break;
-            }
-        }
+        let own = read_ignore(&root, &format!("{dockerfile_name}{IGNORE_FILE}"))?;
+        let ignore = match own {
+            Some(own) => Some(own),
+            None => read_ignore(&root, IGNORE_FILE)?,
+        };
         Ok(Self {
             tree: source.tree,
             ignore,
@@ -161,6 +160,29 @@ impl Context {
             dockerfile_name,
             newest: source.newest,
             revision: source.revision,
+            root,
+        })
+    }
+
+    /// Opens a directory that is a named context: it has an ignore file of its own, and no Dockerfile.
+    ///
+    /// # Errors
+    /// When the directory or its ignore file cannot be read.
+    pub fn open_named(path: &Path) -> Result<Self, ContextError> {
+        let LaidOut {
+            tree,
+            root,
+            newest,
+            revision,
+            ..
+        } = LaidOut::directory(path)?;
+        Ok(Self {
+            ignore: read_ignore(&root, IGNORE_FILE)?,
+            tree,
+            dockerfile: String::new(),
+            dockerfile_name: String::new(),
+            newest,
+            revision,
             root,
         })
     }
@@ -261,6 +283,18 @@ fn read_dockerfile(root: &OwnedFd, path: &str) -> Result<(String, String), Conte
         return Ok((text, lower));
     }
     Err(ContextError::NoDockerfile(path.to_owned()))
+}
+
+/// An ignore file of the source; `None` when there is none.
+fn read_ignore(root: &OwnedFd, name: &str) -> Result<Option<IgnoreFile>, ContextError> {
+    let Some(text) = read_text(root, name)? else {
+        return Ok(None);
+    };
+    let parsed = IgnoreFile::parse(&text).map_err(|source| ContextError::Ignore {
+        path: name.to_owned(),
+        source,
+    })?;
+    Ok(Some(parsed))
 }
 
 /// A text file of the source, following links inside it; `None` when there is none.

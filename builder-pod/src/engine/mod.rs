@@ -180,6 +180,7 @@ fn executor(
         store,
         runners,
         images: planned.images,
+        named: planned.named,
         progress,
         memory_limit_bytes: request.memory_limit_bytes,
     })

@@ -9,24 +9,29 @@ use stagecraft_dockerfile::lint::{CHECK_ARGUMENT, Linter};
 use stagecraft_dockerfile::{Diagnostic, Dockerfile, Excerpt, render_with};
 use stagecraft_image::{Digest, Platform, Reference};
 use stagecraft_plan::lint::{LintInputs, Scope, lint};
-use stagecraft_plan::{BuildPlan, ImageId, ImageRequest, PlanInputs, Planner, Progress as Need};
+use stagecraft_plan::{
+    BuildPlan, ContextId, ImageId, ImageOrigin, ImageRequest, PlanInputs, Planner, Progress as Need,
+};
 use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::progress::plan_title;
 use stagecraft_protocol::request::{BuildRequest, Pins, RegistrySettings};
 use stagecraft_registry::{
-    ClientSettings, Credentials, HostSettings, Registry, RegistryClient, ResolvedImage,
+    ClientSettings, Credentials, HostSettings, Registry, RegistryClient, RegistryError,
+    ResolvedImage,
 };
 
-use crate::context::{Context, ContextError};
+use crate::context::{Context, ContextError, NamedContextError, NamedContexts};
 use crate::diagnostics;
 use crate::failure::{chain, is_disk_full, reading};
 use crate::progress::Progress;
+use crate::store::blocking;
 
 /// A plan with everything it stands on.
 pub(super) struct Planned {
     pub(super) plan: Arc<BuildPlan>,
     pub(super) context: Arc<Context>,
     pub(super) images: HashMap<ImageId, ResolvedImage>,
+    pub(super) named: HashMap<ContextId, Arc<Context>>,
     pub(super) registry: Arc<dyn Registry>,
 }
 
@@ -71,7 +76,8 @@ pub(super) async fn plan(
         context.dockerfile_name
     ));
     let (dockerfile, parsed) = stagecraft_dockerfile::parse(&context.dockerfile);
-    let inputs = inputs(request, &context, platform);
+    let named = NamedContexts::of(&request.contexts).map_err(|error| named_failure(&error))?;
+    let inputs = inputs(request, &context, &named, platform);
     let mut planner = Planner::new(&dockerfile, inputs.clone());
     let report = Diagnostics {
         context: &context,
@@ -87,7 +93,11 @@ pub(super) async fn plan(
         match planner.step() {
             Ok(Need::Ready(plan)) => break plan,
             Ok(Need::Images(wanted)) => {
-                for (id, image) in resolve_all(&*registry, request, &wanted, progress).await? {
+                let sources = ImageSources {
+                    registry: &*registry,
+                    named: &named,
+                };
+                for (id, image) in resolve_all(sources, request, &wanted, progress).await? {
                     planner.provide(id, image.digest.clone(), image.config.clone());
                     images.insert(id, image);
                 }
@@ -104,10 +114,12 @@ pub(super) async fn plan(
     report.show(warnings.filter(|warning| !warning.code.is_ruled()));
     report.lint(&dockerfile, &parsed, &inputs, &plan)?;
     progress.internal(plan_title(plan.stages.len())).done();
+    let named = named.open(&plan).map_err(|error| named_failure(&error))?;
     Ok(Planned {
         plan: Arc::new(*plan),
         context,
         images,
+        named,
         registry,
     })
 }
@@ -140,7 +152,13 @@ pub(super) async fn explain(
         .map_err(|error| context_failure(&error))?;
     let (dockerfile, mut found) = stagecraft_dockerfile::parse(&context.dockerfile);
     let is_broken = found.iter().any(Diagnostic::is_error);
-    let mut planner = Planner::new(&dockerfile, inputs(request, &context, platform)).whole();
+    let named = NamedContexts::of(&request.contexts).map_err(|error| named_failure(&error))?;
+    let inputs = inputs(request, &context, &named, platform);
+    let mut planner = Planner::new(&dockerfile, inputs).whole();
+    let sources = ImageSources {
+        registry: &registry,
+        named: &named,
+    };
     let mut failure = None;
     let plan = loop {
         match planner.step() {
@@ -151,7 +169,7 @@ pub(super) async fn explain(
             // Registries are asked only for a file that may be built.
             Ok(Need::Images(_)) if is_broken => break planner.understood(),
             Ok(Need::Images(wanted)) => {
-                match resolve_all(&registry, request, &wanted, progress).await {
+                match resolve_all(sources, request, &wanted, progress).await {
                     Ok(resolved) => {
                         for (id, image) in resolved {
                             planner.provide(id, image.digest.clone(), image.config.clone());
@@ -181,10 +199,16 @@ pub(super) async fn explain(
     })
 }
 
-fn inputs(request: &BuildRequest, context: &Context, platform: Platform) -> PlanInputs {
+fn inputs(
+    request: &BuildRequest,
+    context: &Context,
+    named: &NamedContexts,
+    platform: Platform,
+) -> PlanInputs {
     PlanInputs {
         file: context.dockerfile_name.clone(),
         build_args: request.build_args.clone(),
+        contexts: named.planned.clone(),
         target: request.target.clone(),
         platform,
         build_platform: Platform::host(),
@@ -193,8 +217,35 @@ fn inputs(request: &BuildRequest, context: &Context, platform: Platform) -> Plan
     }
 }
 
+/// Where images are looked for.
+#[derive(Clone, Copy)]
+struct ImageSources<'a> {
+    registry: &'a dyn Registry,
+    named: &'a NamedContexts,
+}
+
+impl ImageSources<'_> {
+    async fn resolve(
+        self,
+        wanted: &ImageRequest,
+        request: &BuildRequest,
+    ) -> Result<ResolvedImage, RegistryError> {
+        let layout = match &wanted.origin {
+            ImageOrigin::Registry => None,
+            ImageOrigin::Layout(store) => self.named.find_layout(store),
+        };
+        let platform = wanted.platform.clone();
+        let Some(layout) = layout else {
+            let reference = pinned(&wanted.reference, request);
+            return self.registry.resolve(&reference, &platform).await;
+        };
+        let (layout, reference) = (Arc::clone(layout), wanted.reference.clone());
+        blocking(move || layout.resolve(&reference, &platform)).await
+    }
+}
+
 async fn resolve_all(
-    registry: &dyn Registry,
+    sources: ImageSources<'_>,
     request: &BuildRequest,
     wanted: &[ImageRequest],
     progress: &Progress,
@@ -204,14 +255,17 @@ async fn resolve_all(
         async move {
             let vertex =
                 progress.internal(format!("load metadata for {}", wanted.reference.familiar()));
-            let reference = pinned(&wanted.reference, request);
-            match registry.resolve(&reference, &wanted.platform).await {
+            match sources.resolve(&wanted, request).await {
                 Ok(image) => {
                     vertex.done();
                     Ok((wanted.id, image))
                 }
                 Err(error) => {
-                    let mut failure = Failure::new(reading(&error), chain(&error));
+                    let reason = match wanted.origin {
+                        ImageOrigin::Registry => reading(&error),
+                        ImageOrigin::Layout(_) => FailureReason::Context,
+                    };
+                    let mut failure = Failure::new(reason, chain(&error));
                     failure.transient = error.is_transient();
                     if let Some(hint) = &wanted.hint {
                         failure.message = format!("{}; {hint}", failure.message);
@@ -324,6 +378,14 @@ fn context_failure(error: &ContextError) -> Box<Failure> {
         failure.transient = source.is_transient();
     }
     Box::new(failure)
+}
+
+fn named_failure(error: &NamedContextError) -> Box<Failure> {
+    let reason = match is_disk_full(error) {
+        true => FailureReason::OutOfDisk,
+        false => FailureReason::Context,
+    };
+    Box::new(Failure::new(reason, chain(error)))
 }
 
 /// Shows diagnostics as progress lines and makes failures of errors.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stagecraft_dockerfile::ignore::IgnoreFile;
 use stagecraft_layer::{Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, Time, parent_of};
-use stagecraft_plan::{Copy, CopySource, InlineFile, ModeChange, WorkDirectory};
+use stagecraft_plan::{ContextId, Copy, CopySource, InlineFile, ModeChange, WorkDirectory};
 
 use super::StepError;
 use super::put::{Contents, Put, Source, SourceTree, make, read_error};
@@ -73,6 +73,21 @@ impl StageBuild<'_> {
         self.tree = Some(tree);
         self.put(planned?).await?;
         Ok(())
+    }
+
+    /// Makes a layer of all files of a named context: what a stage begins with.
+    pub(super) async fn begin_with(&mut self, id: ContextId) -> Result<(), StepError> {
+        let context = Arc::clone(self.executor.named_context(id)?);
+        let all = Copy {
+            from: CopySource::Named(id),
+            sources: vec![".".to_owned()],
+            destination: "/".to_owned(),
+            ..Copy::default()
+        };
+        let source = SourceTree::Context(context);
+        let puts = self.plan_copy(&all, &source, &FsTree::new()).await?;
+        self.tree = Some(FsTree::new());
+        self.put(puts).await
     }
 
     /// What arrives: the sources in their order, archives unpacked where the instruction does that, then the
@@ -236,6 +251,10 @@ impl StageBuild<'_> {
             CopySource::Context => Ok(SourceTree::Context(Arc::clone(&self.executor.context))),
             CopySource::Empty => Ok(SourceTree::Layers(Arc::new(FsTree::new()))),
             CopySource::Image(id) => Ok(SourceTree::Layers(self.executor.image_tree(*id).await?)),
+            CopySource::Named(id) => {
+                let context = self.executor.named_context(*id)?;
+                Ok(SourceTree::Context(Arc::clone(context)))
+            }
             CopySource::Stage(index) => {
                 let result = match self.executor.result_now(*index) {
                     Some(result) => result,

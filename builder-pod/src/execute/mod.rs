@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use stagecraft_image::{History, ImageConfig};
 use stagecraft_layer::{FsTree, LayerId, LayerReader};
-use stagecraft_plan::{BuildPlan, ImageId, StageIndex};
+use stagecraft_plan::{BuildPlan, ContextId, ImageId, StageIndex};
 use stagecraft_protocol::report::StageReport;
 use stagecraft_registry::ResolvedImage;
 use tokio::sync::{OnceCell, SetOnce};
@@ -57,6 +57,8 @@ pub struct Executor {
     pub runners: RunnerPool,
     /// The images that the plan names.
     pub images: HashMap<ImageId, ResolvedImage>,
+    /// The named contexts whose files the plan uses.
+    pub named: HashMap<ContextId, Arc<Context>>,
     /// Where progress goes.
     pub progress: Progress,
     /// The rule for times.
@@ -86,6 +88,8 @@ pub struct Parts {
     pub runners: RunnerPool,
     /// The images that the plan names.
     pub images: HashMap<ImageId, ResolvedImage>,
+    /// The named contexts whose files the plan uses.
+    pub named: HashMap<ContextId, Arc<Context>>,
     /// Where progress goes.
     pub progress: Progress,
     /// The rule for times.
@@ -125,6 +129,7 @@ impl Executor {
             store,
             runners,
             images,
+            named,
             progress,
             times,
             memory_limit_bytes,
@@ -135,6 +140,7 @@ impl Executor {
             store,
             runners,
             images,
+            named,
             progress,
             times,
             memory_limit_bytes,
@@ -193,6 +199,12 @@ impl Executor {
 
     fn result_now(&self, index: StageIndex) -> Option<Arc<StageResult>> {
         self.shared.results.get(&index)?.get().cloned()
+    }
+
+    /// A named context that is a tree of files.
+    fn named_context(&self, id: ContextId) -> Result<&Arc<Context>, StepError> {
+        let found = self.named.get(&id);
+        found.ok_or(StepError::Unplanned("a named context that was not opened"))
     }
 
     /// Metadata of an image's files, read from its layers once.

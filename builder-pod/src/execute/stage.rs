@@ -43,6 +43,10 @@ pub(super) async fn execute(
     };
     let mut build = StageBuild::from_base(executor, plan).await;
     executor.shared.board.started(position);
+    if let Err(failure) = build.begin().await {
+        executor.shared.board.ended(position, StageState::Failed);
+        return Err(failure);
+    }
     for step in &plan.steps {
         if let Err(failure) = build.step(step).await {
             executor.shared.board.ended(position, StageState::Failed);
@@ -68,7 +72,8 @@ impl<'a> StageBuild<'a> {
             base_content: None,
         };
         match &plan.base {
-            Base::Scratch => build.tree = Some(FsTree::new()),
+            // The files of a context are put into it.
+            Base::Scratch | Base::Context(_) => build.tree = Some(FsTree::new()),
             Base::Image(id) => {
                 if let Some(image) = executor.images.get(id) {
                     build.stack = executor.store.add_image(image);
@@ -92,6 +97,27 @@ impl<'a> StageBuild<'a> {
         build
     }
 
+    /// Puts the files of a named context in place, where the stage begins with one.
+    async fn begin(&mut self) -> Result<(), Box<StepFailure>> {
+        let Base::Context(id) = self.plan.base else {
+            return Ok(());
+        };
+        let place = (self.plan.text.as_str(), &self.plan.place);
+        if let Err(error) = self.begin_with(id).await {
+            return Err(self.failed(place, None, &error, Vec::new()));
+        }
+        let name = self.executor.plan.context(id).map(|context| &context.name);
+        self.created = self.executor.times.clamp(self.created);
+        self.history.push(History {
+            created: Some(self.created.to_string()),
+            created_by: name.map(|name| format!("local source for {name}")),
+            author: None,
+            comment: Some("buildkit.exporter.image.v0".to_owned()),
+            empty_layer: false,
+        });
+        Ok(())
+    }
+
     async fn step(&mut self, step: &Step) -> Result<(), Box<StepFailure>> {
         let operation = &step.operation;
         let vertex = (!matches!(operation, Operation::Metadata)).then(|| {
@@ -112,7 +138,8 @@ impl<'a> StageBuild<'a> {
             }
         };
         if let Err((error, log_tail)) = outcome.map_err(WithTail::into_parts) {
-            return Err(self.failed(step, vertex.as_ref(), &error, log_tail));
+            let place = (step.text.as_str(), &step.place);
+            return Err(self.failed(place, vertex.as_ref(), &error, log_tail));
         }
         if let Some(vertex) = vertex {
             vertex.done();
@@ -128,17 +155,17 @@ impl<'a> StageBuild<'a> {
 
     fn failed(
         &self,
-        step: &Step,
+        (text, place): (&str, &stagecraft_plan::Place),
         vertex: Option<&Vertex>,
         error: &StepError,
         log_tail: Vec<String>,
     ) -> Box<StepFailure> {
         let mut failure = error.to_failure();
         failure.stage = Some(self.plan.label());
-        failure.instruction = Some(step.text.clone());
+        failure.instruction = Some(text.to_owned());
         failure.file = Some(self.executor.context.dockerfile_name.clone());
-        failure.line = Some(step.place.line);
-        failure.column = Some(step.place.column);
+        failure.line = Some(place.line);
+        failure.column = Some(place.column);
         failure.log_tail = log_tail;
         if let Some(vertex) = vertex {
             vertex.error(failure.message.clone());

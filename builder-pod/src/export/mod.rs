@@ -140,7 +140,11 @@ enum BlobContent {
     /// These bytes.
     Bytes(Vec<u8>),
     /// A layer of an image, fetched only where a destination does not have it.
-    Image { layer: LayerId, origin: Reference },
+    Image {
+        layer: LayerId,
+        /// An image of a registry that has it.
+        origin: Option<Reference>,
+    },
 }
 
 /// What an export works with.
@@ -238,7 +242,7 @@ impl Exporter {
                     },
                     content: BlobContent::Image {
                         layer: id,
-                        origin: layer.reference.clone(),
+                        origin: layer.layout.is_none().then(|| layer.reference.clone()),
                     },
                 },
                 LayerOrigin::Built(tar) => {

@@ -83,9 +83,8 @@ async fn push_blob(
         BlobContent::File(path) => BlobSource::File(path.clone()),
         BlobContent::Bytes(bytes) => BlobSource::Bytes(bytes.clone().into()),
         BlobContent::Image { layer, origin } => {
-            if origin.host() == destination.host() {
-                candidates.push(origin.clone());
-            }
+            let same_host = origin.iter().filter(|one| one.host() == destination.host());
+            candidates.extend(same_host.cloned());
             let there = exporter
                 .registry
                 .ensure_blob(destination, &blob.descriptor, &candidates)

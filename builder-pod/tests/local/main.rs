@@ -8,6 +8,7 @@
     clippy::panic,
     reason = "a test ends at the first thing that is not as it must be"
 )]
+mod contexts;
 mod copies;
 mod diff;
 mod errors;

@@ -154,6 +154,7 @@ pub(crate) fn validate(observed: &Observed, config: &Config) -> Result<ValidBuil
         context_path: spec.context_path.clone().unwrap_or_default(),
         dockerfile: dockerfile(spec),
         build_args,
+        contexts: BTreeMap::new(),
         target: output.target,
         images: output.images,
         labels: output.labels,

@@ -55,6 +55,10 @@ fn plan(dockerfile: &Dockerfile, choice: u8) -> Result<Box<BuildPlan>, Vec<Diagn
             .then(|| ("A".to_owned(), "x y".to_owned()))
             .into_iter()
             .collect(),
+        contexts: (choice & 8 != 0)
+            .then(|| ("a".to_owned(), "local:files".to_owned()))
+            .into_iter()
+            .collect(),
         target: (choice & 4 != 0).then(|| "b".to_owned()),
         platform: platform.clone(),
         build_platform: platform,

@@ -22,7 +22,7 @@ use stagecraft_dockerfile::lint::{CHECK_ARGUMENT, Finding, Linter, Rule, text_ru
 use stagecraft_dockerfile::{Diagnostic, Dockerfile};
 use stagecraft_image::{ImageConfig, Platform, Reference};
 
-use crate::graph::{BaseName, SourceName, StageGraph};
+use crate::graph::{BaseName, StageGraph};
 use crate::inputs::{GlobalArguments, PlanInputs};
 
 /// Stages whose instructions are looked at.
@@ -116,12 +116,10 @@ pub fn wanted_images(
     let graph = StageGraph::new(dockerfile, &arguments);
     let target = graph.target(inputs.target.as_deref()).ok();
     let mut wanted: Vec<(Reference, Platform)> = Vec::new();
-    let mut want = |text: &str, platform: &Platform| {
-        if let Ok(reference) = text.parse::<Reference>() {
-            let image = (reference, platform.clone());
-            if !wanted.contains(&image) {
-                wanted.push(image);
-            }
+    let mut want = |reference: Reference, platform: &Platform| {
+        let image = (reference, platform.clone());
+        if !wanted.contains(&image) {
+            wanted.push(image);
         }
     };
     for index in stages_of(
@@ -131,12 +129,13 @@ pub fn wanted_images(
         scope == Scope::Check && inputs.target.is_none(),
     ) {
         let head = &graph.heads[index];
-        if let Some(BaseName::Image(image)) = &head.base {
-            want(image, head.platform.as_ref().unwrap_or(&inputs.platform));
+        if let Some(reference) = head.base.as_ref().and_then(BaseName::reference) {
+            let platform = head.platform.as_ref().unwrap_or(&inputs.platform);
+            want(reference, platform);
         }
         for source in needs::sources(dockerfile, &graph, index) {
-            if let SourceName::Image(image) = source {
-                want(&image, &inputs.platform);
+            if let Some(reference) = source.reference() {
+                want(reference, &inputs.platform);
             }
         }
     }

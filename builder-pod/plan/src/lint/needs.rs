@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use stagecraft_dockerfile::{Dockerfile, Kind, RunInstruction, Span};
 
-use crate::graph::{BaseName, SourceName, StageGraph};
+use crate::graph::{BaseName, StageGraph};
+use crate::source_names::SourceName;
 
 /// Keys in small letters and values of the mounts of a `RUN`.
 pub(super) fn mounts(run: &RunInstruction) -> impl Iterator<Item = (String, String, Span)> {
@@ -23,8 +24,11 @@ pub(super) fn sources(
     graph: &StageGraph<'_>,
     index: usize,
 ) -> Vec<SourceName> {
+    if graph.heads[index].is_replaced {
+        return Vec::new();
+    }
     let own = dockerfile.stages[index].instructions.iter();
-    let mut names: Vec<String> = own.flat_map(|one| named(&one.kind)).collect();
+    let mut names: Vec<(String, Span)> = own.flat_map(|one| named(&one.kind)).collect();
     if let Some(BaseName::Stage(base)) = graph.heads[index].base {
         for instruction in &dockerfile.stages[base].instructions {
             if let Kind::OnBuild(trigger) = &instruction.kind {
@@ -32,19 +36,22 @@ pub(super) fn sources(
             }
         }
     }
-    let source = |name: &String| graph.source(name, index).ok();
+    let source = |(name, span): &(String, Span)| graph.source(name, *span, index).ok();
     names.iter().filter_map(source).collect()
 }
 
-fn named(kind: &Kind) -> Vec<String> {
+fn named(kind: &Kind) -> Vec<(String, Span)> {
     match kind {
         Kind::Copy(copy) => {
-            let from = copy.flag("from").and_then(|flag| flag.value.clone());
-            from.into_iter().collect()
+            let flag = copy.flag("from");
+            let value = flag.and_then(|flag| Some((flag.value.clone()?, flag.span)));
+            let read = copy.options.from.as_ref();
+            let named = |(value, span)| (value, read.map_or(span, |from| from.span));
+            value.into_iter().map(named).collect()
         }
         Kind::Run(run) => mounts(run)
             .filter(|(key, _, _)| key == "from")
-            .map(|(_, value, _)| value)
+            .map(|(_, value, span)| (value, span))
             .collect(),
         _ => Vec::new(),
     }
@@ -60,7 +67,7 @@ pub(super) fn needs(
         .into_iter()
         .filter_map(|source| match source {
             SourceName::Stage(stage) => Some(stage),
-            SourceName::Image(_) => None,
+            _ => None,
         })
         .collect();
     if let Some(BaseName::Stage(base)) = graph.heads[index].base {

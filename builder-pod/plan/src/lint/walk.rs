@@ -18,8 +18,9 @@ use super::secrets::is_secret_name;
 use super::words::{expanded, several};
 use super::{LintInputs, expose, own};
 use crate::environment::{Environment, name_and_value};
-use crate::graph::{BaseName, SourceName, StageGraph};
+use crate::graph::{BaseName, StageGraph};
 use crate::inputs::GlobalArguments;
+use crate::source_names::SourceName;
 use crate::stage::NO_VARIABLES;
 
 /// An instruction at the place where it is carried out.
@@ -163,7 +164,7 @@ impl<'a> Walker<'a, '_> {
         let mut units: Vec<Unit<'_>> = Vec::new();
         match &head.base {
             None => {}
-            Some(BaseName::Scratch) => self.state.is_known = true,
+            Some(BaseName::Scratch | BaseName::Files(_)) => self.state.is_known = true,
             Some(BaseName::Stage(base)) => {
                 self.state = states.get(base).cloned().unwrap_or_default();
                 for instruction in &self.asked.dockerfile.stages[*base].instructions {
@@ -176,6 +177,12 @@ impl<'a> Walker<'a, '_> {
                     }
                 }
             }
+            Some(BaseName::Layout(image)) => {
+                if let Some(config) = (self.asked.images)(&image.reference, &platform) {
+                    self.begin(&config);
+                    from_image = triggers_of(&config);
+                }
+            }
             Some(BaseName::Image(image)) => {
                 if let Some(config) = self.image(image, &platform) {
                     let finding = Finding::at(
@@ -184,11 +191,16 @@ impl<'a> Walker<'a, '_> {
                         stage.from.image.span,
                         String::new(),
                     );
-                    self.check_platform(image, &config, &platform, finding);
+                    if !head.is_of_context {
+                        self.check_platform(image, &config, &platform, finding);
+                    }
                     self.begin(&config);
                     from_image = triggers_of(&config);
                 }
             }
+        }
+        if head.is_replaced {
+            return;
         }
         for (text, instruction) in &from_image {
             let heredocs = &instruction.heredocs;
@@ -468,10 +480,13 @@ impl<'a> Walker<'a, '_> {
 
     /// An image that files are taken from.
     fn source(&mut self, unit: &Unit<'_>, name: &str, span: Span) {
-        let Ok(SourceName::Image(image)) = self.graph.source(name, self.index) else {
+        let Ok(SourceName::Image(image)) = self.graph.source(name, span, self.index) else {
             return;
         };
         let platform = self.asked.inputs.platform.clone();
+        if self.graph.contexts.find(name, &platform).is_some() {
+            return;
+        }
         if let Some(config) = self.image(&image, &platform) {
             let finding = unit.finding(Rule::InvalidBaseImagePlatform, span, String::new());
             self.check_platform(&image, &config, &platform, finding);

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use stagecraft_dockerfile::{Access, Network, Security};
 use stagecraft_plan::{
-    Base, BuildPlan, Copy, CopySource, ImageId, Mount, Operation, RemoteSource, Run, StageIndex,
-    StagePlan, Step, WorkDirectory,
+    Base, BuildPlan, ContextId, ContextSource, Copy, CopySource, ImageId, ImageOrigin, Mount,
+    Operation, RemoteSource, Run, StageIndex, StagePlan, Step, WorkDirectory,
 };
 
 use crate::sources;
@@ -76,7 +76,17 @@ fn before(plan: &BuildPlan, stage: &StagePlan) -> Value {
         Base::Scratch => json!({}),
         Base::Image(id) => image(plan, id),
         Base::Stage(below) => after(plan, plan.stage(below).unwrap()),
+        Base::Context(id) => named(plan, id),
     }
+}
+
+/// A named context as a source.
+fn named(plan: &BuildPlan, id: ContextId) -> Value {
+    let identifier = match &plan.context(id).unwrap().source {
+        ContextSource::Directory { name } => format!("local://{name}"),
+        ContextSource::Remote(remote) => sources::identifier(remote),
+    };
+    json!({"source": identifier})
 }
 
 /// What a stage ends with.
@@ -103,7 +113,13 @@ fn image(plan: &BuildPlan, id: ImageId) -> Value {
         Some(_) => reference,
         None => format!("{reference}@{}", image.digest.as_ref().unwrap()),
     };
-    json!({"source": format!("docker-image://{pinned}"), "platform": image.platform.to_string()})
+    match image.origin {
+        ImageOrigin::Registry => json!({
+            "source": format!("docker-image://{pinned}"),
+            "platform": image.platform.to_string(),
+        }),
+        ImageOrigin::Layout(_) => json!({"source": format!("oci-layout://{pinned}")}),
+    }
 }
 
 fn stage_result(plan: &BuildPlan, stage: StageIndex) -> Value {
@@ -162,6 +178,7 @@ fn exec(plan: &BuildPlan, run: &Run, step: &Step, stage: &StagePlan, on: &Value)
         "env": run.environment,
         "cwd": run.working_directory,
         "user": run.user,
+        "hostname": run.hostname,
         "platform": stage.platform.to_string(),
         "mounts": mounts,
         "secretEnvs": variables,
@@ -300,6 +317,7 @@ fn files_of(plan: &BuildPlan, from: CopySource) -> Value {
         CopySource::Empty => json!({}),
         CopySource::Stage(stage) => stage_result(plan, stage),
         CopySource::Image(id) => image(plan, id),
+        CopySource::Named(id) => named(plan, id),
     }
 }
 

@@ -96,6 +96,7 @@ fn inputs(settings: &Settings) -> PlanInputs {
     PlanInputs {
         file: "Dockerfile".to_owned(),
         build_args: settings.build_args.clone(),
+        contexts: settings.contexts.clone(),
         target: settings.target.clone(),
         platform: platform(&settings.platform),
         build_platform: platform(&settings.build_platform),

@@ -1,7 +1,7 @@
 //! What ADD fetches: URLs and git repositories, with what decides what comes of them.
 
 use serde_json::{Value, json};
-use stagecraft_plan::{BuildPlan, Operation, RemoteSource};
+use stagecraft_plan::{BuildPlan, ContextSource, Operation, RemoteSource};
 
 /// Members that say how BuildKit gets at a repository.
 const ACCESS: [&str; 3] = [
@@ -36,7 +36,12 @@ pub(crate) fn planned(plan: &BuildPlan) -> Value {
         _ => None,
     });
     let remotes = copies.flat_map(|copy| &copy.remotes);
-    let mut sources: Vec<Value> = remotes.map(|remote| source(&remote.source)).collect();
+    let contexts = plan.contexts.iter().filter_map(|one| match &one.source {
+        ContextSource::Directory { .. } => None,
+        ContextSource::Remote(remote) => Some(remote),
+    });
+    let fetched = remotes.map(|remote| &remote.source).chain(contexts);
+    let mut sources: Vec<Value> = fetched.map(source).collect();
     sources.sort_by_key(|one| one["identifier"].as_str().unwrap().to_owned());
     sources.dedup();
     sources.into()

@@ -43,6 +43,7 @@ impl Example {
         PlanInputs {
             file: "Dockerfile".to_owned(),
             build_args: self.build_arg.into_iter().map(pair).collect(),
+            contexts: BTreeMap::new(),
             target: self.target.map(str::to_owned),
             platform: platform.clone(),
             build_platform: platform,

@@ -16,6 +16,7 @@ fn checked(file: &str, text: &str) -> (Check, Checked) {
         inputs: PlanInputs {
             file: file.to_owned(),
             build_args: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             target: None,
             platform: platform.clone(),
             build_platform: platform,
