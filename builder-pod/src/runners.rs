@@ -194,6 +194,14 @@ impl RunnerPool {
         })
     }
 
+    /// What roots hold is of no use any more: whoever gets one empties it.
+    pub fn forget(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for idle in idle.iter_mut() {
+            idle.content = None;
+        }
+    }
+
     /// Takes a runner back; `content` is what its root holds now.
     pub fn release(&self, lease: Lease, content: Option<Content>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

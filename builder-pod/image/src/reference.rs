@@ -121,6 +121,15 @@ impl Reference {
         }
     }
 
+    /// The same repository, without a tag.
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        Self {
+            tag: None,
+            ..self.clone()
+        }
+    }
+
     /// The shortest form that means the same: `debian:12` for `docker.io/library/debian:12`.
     #[must_use]
     pub fn familiar(&self) -> String {

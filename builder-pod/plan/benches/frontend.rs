@@ -68,6 +68,8 @@ fn inputs() -> PlanInputs {
         build_args: BTreeMap::new(),
         contexts: BTreeMap::new(),
         target: None,
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform: platform.clone(),
         build_platform: platform,
         labels: BTreeMap::new(),

@@ -38,7 +38,9 @@ impl BuildPlan {
             let (from, reason) = (node(edge), reason(edge));
             let _ = writeln!(out, "  {from} -->|{reason}| stage{to}");
         }
-        let _ = writeln!(out, "  stage{}:::target", self.target.0);
+        for target in self.targets() {
+            let _ = writeln!(out, "  stage{}:::target", target.0);
+        }
         out.push_str("  classDef target stroke-width:4px\n");
         out.push_str("  classDef skipped stroke-dasharray:4\n");
         out
@@ -67,7 +69,7 @@ impl BuildPlan {
         for stage in &self.stages {
             let steps = counted(stage);
             let name = quoted(&title(stage));
-            let bold = if stage.index == self.target {
+            let bold = if self.targets().any(|target| target == stage.index) {
                 ", penwidth=3"
             } else {
                 ""

@@ -23,6 +23,10 @@ struct CanonicalPlan<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     contexts: Vec<&'a ContextSource>,
     target: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    further_targets: Vec<StageIndex>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tests: Vec<StageIndex>,
     stages: Vec<CanonicalStage<'a>>,
 }
 
@@ -67,6 +71,10 @@ impl<'a> Positions<'a> {
             .iter()
             .position(|stage| stage.index == index);
         StageIndex(found.unwrap_or(usize::MAX))
+    }
+
+    fn stages(&self, indexes: &[StageIndex]) -> Vec<StageIndex> {
+        indexes.iter().map(|index| self.stage(*index)).collect()
     }
 
     fn image(&self, id: ImageId) -> ImageId {
@@ -134,6 +142,8 @@ pub(crate) fn digest(plan: &BuildPlan) -> Digest {
             .stages
             .iter()
             .position(|stage| stage.index == plan.target),
+        further_targets: positions.stages(&plan.further_targets),
+        tests: positions.stages(&plan.tests),
         stages: stages.collect(),
     };
     // Writing cannot fail: every key is a text.

@@ -32,6 +32,10 @@ pub struct PlanInputs {
     pub contexts: BTreeMap<String, String>,
     /// The stage to build, by name in any case or by index; the last one when absent.
     pub target: Option<String>,
+    /// Further stages whose results are wanted, likewise.
+    pub further_targets: Vec<String>,
+    /// Stages that must succeed though nothing needs them, likewise.
+    pub tests: Vec<String>,
     /// The platform to build for.
     pub platform: Platform,
     /// The platform that `RUN` executes on.

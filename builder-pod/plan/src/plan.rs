@@ -30,6 +30,12 @@ pub struct BuildPlan {
     pub file: String,
     /// The stage whose result is the image.
     pub target: StageIndex,
+    /// Further stages whose results are images, in the order in which they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub further_targets: Vec<StageIndex>,
+    /// Stages that must succeed, whether something needs them or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<StageIndex>,
     /// The reachable stages: what a stage needs stands before it, otherwise as in the Dockerfile.
     pub stages: Vec<StagePlan>,
     /// The images they need, in the order in which they were asked for.
@@ -203,6 +209,11 @@ impl BuildPlan {
     #[must_use]
     pub fn stage(&self, index: StageIndex) -> Option<&StagePlan> {
         self.stages.iter().find(|stage| stage.index == index)
+    }
+
+    /// The stages whose results are images, as they were asked for, the target first.
+    pub fn targets(&self) -> impl Iterator<Item = StageIndex> {
+        std::iter::once(self.target).chain(self.further_targets.iter().copied())
     }
 
     /// The stage whose result is the image. It is there in every plan that a planner made.

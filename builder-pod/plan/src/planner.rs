@@ -109,14 +109,10 @@ impl<'a> Planner<'a> {
         let arguments = GlobalArguments::new(dockerfile, inputs, &mut diagnostics);
         let mut graph = StageGraph::new(dockerfile, &arguments);
         read_triggers(&mut graph, images, inputs);
-        let target = match graph.target(inputs.target.as_deref()) {
-            Ok(target) => target,
-            Err(wrong) => {
-                diagnostics.push(*wrong);
-                return Err(sorted(diagnostics));
-            }
+        let Some(wanted) = Wanted::of(&graph, inputs, &mut diagnostics) else {
+            return Err(sorted(diagnostics));
         };
-        let mut seeds = BTreeSet::from([target]);
+        let mut seeds = wanted.stages();
         loop {
             let mut findings = diagnostics.clone();
             let reachable = graph.reachable(&seeds, &mut findings);
@@ -158,7 +154,9 @@ impl<'a> Planner<'a> {
             let mut plan = BuildPlan {
                 digest: Digest::of([]),
                 file: inputs.file.clone(),
-                target: StageIndex(target),
+                target: wanted.target,
+                further_targets: wanted.further_targets.clone(),
+                tests: wanted.tests.clone(),
                 skipped: skipped(&graph, &reachable, &stages),
                 stages,
                 images: images.planned(),
@@ -174,11 +172,53 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// What only the whole plan knows: chains, the target's platform and labels, the digest.
+/// The stages that are asked for.
+struct Wanted {
+    target: StageIndex,
+    further_targets: Vec<StageIndex>,
+    tests: Vec<StageIndex>,
+}
+
+impl Wanted {
+    /// Looks each up; nothing where one does not exist, which is reported then.
+    fn of(
+        graph: &StageGraph<'_>,
+        inputs: &PlanInputs,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let mut find = |name: Option<&str>| match graph.target(name) {
+            Ok(found) => Some(StageIndex(found)),
+            Err(wrong) => {
+                diagnostics.push(*wrong);
+                None
+            }
+        };
+        let target = find(inputs.target.as_deref());
+        let further: Vec<_> = inputs
+            .further_targets
+            .iter()
+            .map(|one| find(Some(one)))
+            .collect();
+        let tests: Vec<_> = inputs.tests.iter().map(|one| find(Some(one))).collect();
+        Some(Self {
+            target: target?,
+            further_targets: further.into_iter().collect::<Option<_>>()?,
+            tests: tests.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn stages(&self) -> BTreeSet<usize> {
+        let all = self.further_targets.iter().chain(&self.tests);
+        all.chain([&self.target]).map(|stage| stage.0).collect()
+    }
+}
+
+/// What only the whole plan knows: chains, the targets' platform and labels, the digest.
 fn finish(plan: &mut BuildPlan, inputs: &PlanInputs) {
     plan.run_chains = chains::assign(&mut plan.stages);
-    let target = plan.target;
-    if let Some(stage) = plan.stages.iter_mut().find(|stage| stage.index == target) {
+    let targets: Vec<StageIndex> = plan.targets().collect();
+    let stages = plan.stages.iter_mut();
+    for stage in stages.filter(|stage| targets.contains(&stage.index)) {
         let config = &mut stage.config;
         let wanted = inputs.platform.normalised();
         let own = config.platform();

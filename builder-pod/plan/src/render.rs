@@ -11,7 +11,7 @@ use crate::render_operation::fetched;
 impl Display for BuildPlan {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "plan {}", self.digest)?;
-        if let Some(target) = self.target_stage() {
+        for target in self.targets().filter_map(|index| self.stage(index)) {
             writeln!(
                 out,
                 "target {} for {}",
@@ -101,6 +101,12 @@ impl BuildPlan {
     fn needed_by(&self, stage: &StagePlan, out: &mut Formatter<'_>) -> fmt::Result {
         if stage.index == self.target {
             writeln!(out, "  needed: it is the target")?;
+        }
+        if self.further_targets.contains(&stage.index) {
+            writeln!(out, "  needed: it is a target")?;
+        }
+        if self.tests.contains(&stage.index) {
+            writeln!(out, "  needed: it is a test")?;
         }
         for reader in &self.stages {
             let edges = reader.needs.iter();

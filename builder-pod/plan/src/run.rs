@@ -28,6 +28,7 @@ const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 impl StageReader<'_, '_> {
     /// What a `RUN` does; nothing where it is wrong, which was reported then.
     pub(crate) fn run(&mut self, run: &RunInstruction) -> Option<Outcome> {
+        self.check_machine();
         let (command, script) = command_text(run, &self.instruction.heredocs);
         let arguments = self.command(&command);
         if arguments.is_empty() {
@@ -87,6 +88,22 @@ impl StageReader<'_, '_> {
         }
         words.extend_from_slice(arguments);
         words.join(" ")
+    }
+
+    /// A machine executes programs of its own architecture only.
+    fn check_machine(&mut self) {
+        let machine = &self.session.inputs.build_platform;
+        let wanted = &self.state.platform;
+        if (&wanted.os, &wanted.architecture) == (&machine.os, &machine.architecture) {
+            return;
+        }
+        let message = format!("this RUN is for {wanted}, and the machine is {machine}");
+        self.report(
+            Diagnostic::error(Code::NotSupported, self.instruction.span, message).help(
+                "begin the stage with FROM --platform=$BUILDPLATFORM and let it build for TARGETPLATFORM; \
+                 COPY and what changes only the configuration work for every platform",
+            ),
+        );
     }
 
     /// The name that the request gives the machine; runners have another.

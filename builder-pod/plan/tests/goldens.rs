@@ -24,6 +24,12 @@ struct Inputs {
     #[serde(default)]
     target: Option<String>,
     #[serde(default)]
+    further_targets: Vec<String>,
+    #[serde(default)]
+    tests: Vec<String>,
+    #[serde(default)]
+    contexts: BTreeMap<String, String>,
+    #[serde(default)]
     build_args: BTreeMap<String, String>,
     #[serde(default = "amd64")]
     platform: String,
@@ -56,8 +62,10 @@ impl Inputs {
         PlanInputs {
             file: "Dockerfile".to_owned(),
             build_args: self.build_args.clone(),
-            contexts: BTreeMap::new(),
+            contexts: self.contexts.clone(),
             target: self.target.clone(),
+            further_targets: self.further_targets.clone(),
+            tests: self.tests.clone(),
             platform: self.platform.parse().unwrap(),
             build_platform: self.build_platform.parse().unwrap(),
             labels: self.labels.clone(),
@@ -257,7 +265,10 @@ fn the_digest_covers_what_is_built_and_not_how_it_is_called() {
         assert_ne!(digest(other, "{}"), first, "{other}");
     }
     for inputs in [
-        r#"{"platform":"linux/arm64"}"#,
+        r#"{"platform":"linux/amd64/v2"}"#,
+        r#"{"furtherTargets":["b"]}"#,
+        r#"{"tests":["b"]}"#,
+        r#"{"contexts":{"b":"local:files"}}"#,
         r#"{"labels":{"a":"b"}}"#,
         r#"{"sourceDateEpoch":0}"#,
         r#"{"target":"b"}"#,

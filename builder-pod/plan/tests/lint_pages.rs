@@ -42,6 +42,8 @@ fn fires(rule: Rule, text: &str, ignore: Option<&IgnoreFile>) -> bool {
         build_args: BTreeMap::new(),
         contexts: BTreeMap::new(),
         target: None,
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform: platform.clone(),
         build_platform: platform.clone(),
         labels: BTreeMap::new(),

@@ -88,6 +88,8 @@ fn ours(case: &Case) -> (Vec<(String, u32)>, bool) {
         build_args: case.build_args.clone(),
         contexts: BTreeMap::new(),
         target: case.target.clone(),
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform: platform.clone(),
         build_platform: platform,
         labels: BTreeMap::new(),

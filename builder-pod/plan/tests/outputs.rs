@@ -29,6 +29,8 @@ fn explained(text: &str) -> (BuildPlan, Vec<Diagnostic>) {
         build_args: BTreeMap::new(),
         contexts: BTreeMap::new(),
         target: None,
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform,
         build_platform: "linux/amd64".parse().unwrap(),
         labels: BTreeMap::new(),

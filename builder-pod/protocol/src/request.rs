@@ -32,6 +32,12 @@ pub struct BuildRequest {
     /// The stage to build; the last one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Further stages to build in the same run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_outputs: Vec<FurtherOutput>,
+    /// Stages that must succeed though nothing needs them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<String>,
     /// Image references that the result is pushed to, all with the same digest.
     #[serde(default)]
     pub images: Vec<String>,
@@ -60,6 +66,20 @@ pub struct BuildRequest {
     /// `os/architecture[/variant]` to build for; that of the machine when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// Further platforms, for which everything is built too; the result is an index then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_platforms: Vec<String>,
+}
+
+/// A stage besides the target whose result is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FurtherOutput {
+    /// The stage, by name or by index.
+    pub target: String,
+    /// Image references that it is pushed to, all with the same digest.
+    #[serde(default)]
+    pub images: Vec<String>,
 }
 
 /// Whether a run builds or only plans.

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stagecraft_protocol::request::{
-    BuildRequest, DockerfileSource, Mode, RegistrySettings, Source, Timestamps,
+    BuildRequest, DockerfileSource, FurtherOutput, Mode, RegistrySettings, Source, Timestamps,
 };
-use stagecraft_protocol::verdict;
+use stagecraft_protocol::verdict::{self, Outcome};
 
 use super::contexts::build_contexts;
 use super::errors::{ErrorFormat, usage};
-use crate::export::{Destination, Exported};
+use super::outputs::outputs;
+use crate::engine::OutputPlan;
+use crate::export::Exported;
 use crate::{engine, runners};
 
 /// Flags that `build` and `plan` share: what is built, from what.
@@ -19,9 +21,12 @@ pub(super) struct InputArguments {
     /// Dockerfile to build [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
-    /// Stage to build, by name or index [default: the last stage]
+    /// Stage to build, by name or index; repeat for several in one run [default: the last stage]
     #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
+    pub(super) target: Vec<String>,
+    /// Stage that must succeed though nothing needs it; repeat for several
+    #[arg(long, value_name = "STAGE")]
+    test: Vec<String>,
     /// Set a build argument; without `=VALUE` it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -32,9 +37,9 @@ pub(super) struct InputArguments {
     /// Set a label on the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// Platform to build for [default: that of this machine]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<String>,
+    /// Platform to build for; repeat for several, or separate them by commas [default: that of this machine]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',')]
+    pub(super) platform: Vec<String>,
     #[command(flatten)]
     registries: RegistryArguments,
     /// Clamp every time in the image to these seconds since 1970, and set SOURCE_DATE_EPOCH in RUN
@@ -70,18 +75,19 @@ pub(super) struct RegistryArguments {
 #[derive(clap::Args)]
 pub(super) struct BuildArguments {
     #[command(flatten)]
-    input: InputArguments,
-    /// Name of the image; repeat for several
-    #[arg(short, long, value_name = "REF")]
-    tag: Vec<String>,
+    pub(super) input: InputArguments,
+    /// Name of the image; repeat for several. With several targets each says which it is for
+    #[arg(short, long, value_name = "[TARGET=]REF")]
+    pub(super) tag: Vec<String>,
     /// Where the result goes; repeat for several. type=registry pushes; type=oci,dest=PATH is an OCI layout, a
     /// directory or (ending in .tar, or with tar=true) an archive; type=docker,dest=FILE an archive for `docker load`;
-    /// type=local,dest=DIR (or DIR alone) the image's files; type=tar,dest=FILE a tar archive of them
-    #[arg(short, long, value_name = "type=TYPE[,dest=PATH]")]
-    output: Vec<String>,
+    /// type=local,dest=DIR (or DIR alone) the image's files; type=tar,dest=FILE a tar archive of them. With several
+    /// targets each says which it is for
+    #[arg(short, long, value_name = "type=TYPE[,dest=PATH][,target=STAGE]")]
+    pub(super) output: Vec<String>,
     /// Push to every --tag (the same as --output type=registry)
     #[arg(long)]
-    push: bool,
+    pub(super) push: bool,
     /// RUN steps that execute at a time [default: the number of processors]
     #[arg(long, value_name = "N")]
     parallel_stages: Option<u32>,
@@ -101,16 +107,18 @@ enum ProgressForm {
 
 /// Builds, and gives the exit code.
 pub(super) async fn run(arguments: BuildArguments) -> u8 {
-    let destinations = match destinations(&arguments) {
-        Ok(destinations) => destinations,
+    let outputs = match outputs(&arguments) {
+        Ok(outputs) => outputs,
         Err(message) => return usage(&message),
     };
     let mut request = match arguments.input.request(Mode::Build) {
         Ok(request) => request,
         Err(message) => return usage(&message),
     };
-    if destinations.contains(&Destination::Registry) {
-        request.images.clone_from(&arguments.tag);
+    let mut pushed = outputs.iter().map(OutputPlan::pushed_names);
+    request.images = pushed.next().unwrap_or_default();
+    for (further, names) in request.further_outputs.iter_mut().zip(pushed) {
+        further.images = names;
     }
     if let Some(parallel) = arguments.parallel_stages {
         request.parallel_stages = parallel.max(1);
@@ -128,19 +136,26 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         runners: runners::RunnerSource::Local {
             program: PathBuf::from("/proc/self/exe"),
         },
-        destinations,
-        image_names: arguments.tag.clone(),
+        outputs,
         progress,
         refuse_loopback: false,
     };
     let ended = super::engine::until_signal(engine::run(&request, surroundings)).await;
-    if let (Some(file), Some(exported)) = (&arguments.metadata_file, &ended.exported)
-        && let Err(message) = write_metadata(file, exported)
+    if let Some(file) = &arguments.metadata_file
+        && !ended.exported.is_empty()
+        && let Err(message) = write_metadata(file, &ended.exported)
     {
         return usage(&message);
     }
     let outcome = ended.outcome;
-    super::errors::print_end(&outcome, arguments.input.error_format);
+    match (&outcome, ended.exported.as_slice()) {
+        (Outcome::Succeeded { .. }, several @ [_, _, ..]) => {
+            for (target, exported) in several {
+                println!("{target} {}", exported.manifest.digest);
+            }
+        }
+        _ => super::errors::print_end(&outcome, arguments.input.error_format),
+    }
     verdict::exit_code(&outcome, Mode::Build)
 }
 
@@ -157,32 +172,16 @@ fn scratch_parent() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
-fn destinations(arguments: &BuildArguments) -> Result<Vec<Destination>, String> {
-    let mut destinations = Vec::new();
-    if arguments.push {
-        destinations.push(Destination::Registry);
-    }
-    for output in &arguments.output {
-        let destination = Destination::parse(output)?;
-        if !destinations.contains(&destination) {
-            destinations.push(destination);
-        }
-    }
-    let paths: Vec<_> = destinations.iter().filter_map(Destination::path).collect();
-    if let Some(twice) = (1..paths.len()).find(|&n| paths[..n].contains(&paths[n])) {
-        return Err(format!(
-            "two outputs go to {}: give each a path of its own",
-            paths[twice].display()
-        ));
-    }
-    if destinations.contains(&Destination::Registry) && arguments.tag.is_empty() {
-        return Err("pushing needs a name: add --tag REGISTRY/REPOSITORY:TAG".to_owned());
-    }
-    Ok(destinations)
-}
-
-fn write_metadata(file: &Path, exported: &Exported) -> Result<(), String> {
-    std::fs::write(file, format!("{:#}\n", exported.metadata()))
+/// Of several targets, the metadata of each by its name.
+fn write_metadata(file: &Path, exported: &[(String, Exported)]) -> Result<(), String> {
+    let metadata = match exported {
+        [(_, only)] => only.metadata(),
+        several => several
+            .iter()
+            .map(|(target, exported)| (target.clone(), exported.metadata()))
+            .collect(),
+    };
+    std::fs::write(file, format!("{metadata:#}\n"))
         .map_err(|error| format!("cannot write the metadata file {}: {error}", file.display()))
 }
 
@@ -213,7 +212,9 @@ impl InputArguments {
             context_path: String::new(),
             build_args: build_args(&self.build_arg)?,
             contexts: build_contexts(&self.build_context)?,
-            target: self.target.clone(),
+            target: self.target.first().cloned(),
+            further_outputs: self.target.iter().skip(1).map(further).collect(),
+            tests: self.test.clone(),
             images: Vec::new(),
             labels: pairs("--label", &self.label)?,
             timestamps: self
@@ -225,7 +226,8 @@ impl InputArguments {
             parallel_stages: parallel,
             memory_limit_bytes: None,
             pins: None,
-            platform: self.platform.clone(),
+            platform: self.platform.first().cloned(),
+            further_platforms: self.platform.iter().skip(1).cloned().collect(),
         })
     }
 
@@ -285,6 +287,14 @@ impl RegistryArguments {
             settings(host, &|entry| entry.ca_file = Some(file.to_owned()));
         }
         Ok(by_host.into_values().collect())
+    }
+}
+
+/// A target behind the first; where it is pushed is said later.
+fn further(target: impl Into<String>) -> FurtherOutput {
+    FurtherOutput {
+        target: target.into(),
+        images: Vec::new(),
     }
 }
 

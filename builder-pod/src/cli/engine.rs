@@ -12,7 +12,7 @@ use stagecraft_protocol::verdict::{self, Outcome, Verdict};
 use stagecraft_sandbox::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::engine::Ended;
+use crate::engine::{Ended, OutputPlan};
 use crate::export::Destination;
 use crate::progress::Progress;
 use crate::{engine, runners};
@@ -41,8 +41,7 @@ pub(super) async fn run(arguments: EngineArguments) -> u8 {
                     listener,
                     count: request.runners,
                 },
-                destinations: vec![Destination::Registry],
-                image_names: request.images.clone(),
+                outputs: outputs(&request),
                 progress: progress.clone(),
                 refuse_loopback: true,
             };
@@ -67,6 +66,19 @@ pub(super) async fn run(arguments: EngineArguments) -> u8 {
         ));
     }
     verdict::exit_code(&outcome, mode)
+}
+
+/// Every target is pushed to its names.
+fn outputs(request: &BuildRequest) -> Vec<OutputPlan> {
+    let further = request.further_outputs.iter().map(|output| &output.images);
+    let pushed = |images: &Vec<String>| OutputPlan {
+        destinations: vec![Destination::Registry],
+        image_names: images.clone(),
+    };
+    std::iter::once(&request.images)
+        .chain(further)
+        .map(pushed)
+        .collect()
 }
 
 /// The request, and the socket that its runners look for from their start on.

@@ -132,6 +132,8 @@ impl LintArguments {
                 build_args: build_args(&self.build_arg)?,
                 contexts: BTreeMap::new(),
                 target: self.target.clone(),
+                further_targets: Vec::new(),
+                tests: Vec::new(),
                 platform,
                 build_platform: Platform::host(),
                 labels: Default::default(),

@@ -8,6 +8,7 @@ mod diff;
 mod engine;
 mod errors;
 mod lint;
+mod outputs;
 mod plan;
 
 use std::process::ExitCode;

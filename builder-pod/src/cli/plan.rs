@@ -32,6 +32,9 @@ pub(super) async fn run(arguments: PlanArguments) -> u8 {
         Ok(request) => request,
         Err(message) => return usage(&message),
     };
+    if arguments.input.platform.len() > 1 {
+        return usage("a plan is for one platform: give one --platform at a time");
+    }
     let progress = crate::progress::Progress::new(Box::new(std::io::sink()));
     let error_format = arguments.input.error_format;
     let explained = match engine::explain(&request, &progress).await {

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stagecraft_plan::StagePlan;
 use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::report::BuildReport;
 use stagecraft_protocol::request::{BuildRequest, Mode, Pins, Timestamps};
 use stagecraft_protocol::verdict::{Outcome, Shape};
 
 use crate::context::Context;
-use crate::execute::{Executor, Parts};
+use crate::execute::{Executor, Parts, StageResult};
 use crate::export::{Destination, ExportError, Exported, Exporter};
 use crate::failure::{chain, is_disk_full, pushing};
 use crate::progress::Progress;
@@ -34,14 +35,32 @@ pub struct Surroundings {
     pub scratch: PathBuf,
     /// Where runners come from.
     pub runners: RunnerSource,
-    /// Where the result goes.
-    pub destinations: Vec<Destination>,
-    /// The image's names.
-    pub image_names: Vec<String>,
+    /// Where the results go, one a target: that of the request, then its further outputs.
+    pub outputs: Vec<OutputPlan>,
     /// Where progress goes.
     pub progress: Progress,
     /// Refuse registries on loopback: in a pod a `RUN` could answer there.
     pub refuse_loopback: bool,
+}
+
+/// Where the result of a target goes.
+#[derive(Clone, Debug, Default)]
+pub struct OutputPlan {
+    /// The places.
+    pub destinations: Vec<Destination>,
+    /// The image's names.
+    pub image_names: Vec<String>,
+}
+
+impl OutputPlan {
+    /// The names that the image is pushed to.
+    #[must_use]
+    pub fn pushed_names(&self) -> Vec<String> {
+        match self.destinations.contains(&Destination::Registry) {
+            true => self.image_names.clone(),
+            false => Vec::new(),
+        }
+    }
 }
 
 /// How a request ended.
@@ -50,8 +69,8 @@ pub struct Ended {
     pub outcome: Outcome,
     /// What there is to tell beyond that.
     pub report: BuildReport,
-    /// The image, when one was made.
-    pub exported: Option<Exported>,
+    /// The images that were made, with the stage that each is.
+    pub exported: Vec<(String, Exported)>,
 }
 
 impl Ended {
@@ -61,7 +80,7 @@ impl Ended {
         Self {
             outcome: Outcome::Failed(failure),
             report: BuildReport::default(),
-            exported: None,
+            exported: Vec::new(),
         }
     }
 }
@@ -73,7 +92,7 @@ pub async fn run(request: &BuildRequest, surroundings: Surroundings) -> Ended {
             shape: Shape { runners: 0 },
         },
         report: BuildReport::default(),
-        exported: None,
+        exported: Vec::new(),
     };
     ended.outcome = match build(request, surroundings, &mut ended).await {
         Ok(outcome) => outcome,
@@ -107,21 +126,25 @@ async fn build(
     let Surroundings {
         scratch,
         runners,
-        destinations,
-        image_names,
+        outputs,
         progress,
         refuse_loopback,
     } = surroundings;
     let report = &mut ended.report;
     let planned = planning::plan(request, &scratch, &progress, refuse_loopback).await?;
-    report.pins = planned.pins(request);
-    check_pins(request, &report.pins)?;
-    let shape = Shape {
-        runners: planned.plan.run_chains,
+    let Some(first) = planned.first() else {
+        return Err(internal("nothing was planned".to_owned()));
     };
-    report.stages = crate::execute::planned_stages(&planned.plan);
+    let (plan, registry) = (Arc::clone(&first.plan), Arc::clone(&first.registry));
+    report.pins = first.pins(request);
+    check_pins(request, &report.pins)?;
+    let chains = planned.iter().map(|planned| planned.plan.run_chains);
+    let shape = Shape {
+        runners: chains.max().unwrap_or(0),
+    };
+    report.stages = crate::execute::planned_stages(&plan);
     if request.mode == Mode::Plan {
-        progress.line(planned.plan.to_string().trim_end());
+        progress.line(plan.to_string().trim_end());
         return Ok(Outcome::Planned { shape });
     }
     if request.runners < shape.runners.min(request.parallel_stages) {
@@ -130,33 +153,39 @@ async fn build(
     let pool = RunnerPool::open(runners, scratch.clone(), request.parallel_stages)
         .await
         .map_err(|error| runner_failure(&error))?;
-    let store = Arc::new(Store::new(scratch.clone(), Arc::clone(&planned.registry)));
-    let registry = Arc::clone(&planned.registry);
-    let executor = Arc::new(executor(
+    let common = Common {
         request,
-        planned,
-        Arc::clone(&store),
-        pool,
-        progress.clone(),
-    ));
-    let executed = executor.execute().await;
-    report.stages = executor.stage_reports();
-    report.runner_peak_memory_bytes = executor.runner_peak_memory();
-    let target = executed.map_err(|failure| Box::new(failure.failure))?;
+        store: Arc::new(Store::new(scratch.clone(), Arc::clone(&registry))),
+        pool: Arc::new(pool),
+        progress: progress.clone(),
+        has_several: planned.len() > 1,
+    };
+    let store = Arc::clone(&common.store);
+    let results = common.execute(planned, report).await?;
     let exporter = Exporter {
         store,
         registry,
         scratch,
         progress,
     };
-    let exported = exporter
-        .export(&target, &destinations, &image_names)
-        .await
-        .map_err(|error| export_failure(&error))?;
-    let digest = exported.manifest.digest.to_string();
+    for (number, (target, output)) in plan.targets().zip(&outputs).enumerate() {
+        let of_target = results
+            .iter()
+            .filter_map(|of_platform| of_platform.get(number));
+        let of_target: Vec<_> = of_target.cloned().collect();
+        let exported = exporter
+            .export(&of_target, &output.destinations, &output.image_names)
+            .await
+            .map_err(|error| export_failure(&error))?;
+        let label = plan.stage(target).map(StagePlan::label);
+        ended.exported.push((label.unwrap_or_default(), exported));
+    }
+    let Some((_, first)) = ended.exported.first() else {
+        return Err(internal("the plan has no target".to_owned()));
+    };
+    let digest = first.manifest.digest.to_string();
+    let size_bytes = first.size_bytes;
     report.digest = Some(digest.clone());
-    let size_bytes = exported.size_bytes;
-    ended.exported = Some(exported);
     Ok(Outcome::Succeeded {
         digest,
         size_bytes,
@@ -164,26 +193,55 @@ async fn build(
     })
 }
 
-fn executor(
-    request: &BuildRequest,
-    planned: Planned,
+/// What the builds for all platforms share.
+struct Common<'a> {
+    request: &'a BuildRequest,
     store: Arc<Store>,
-    runners: RunnerPool,
+    pool: Arc<RunnerPool>,
     progress: Progress,
-) -> Executor {
-    Executor::new(Parts {
-        times: Times {
-            epoch: planned.plan.source_date_epoch,
-        },
-        plan: planned.plan,
-        context: planned.context,
-        store,
-        runners,
-        images: planned.images,
-        named: planned.named,
-        progress,
-        memory_limit_bytes: request.memory_limit_bytes,
-    })
+    has_several: bool,
+}
+
+impl Common<'_> {
+    /// Executes the plans one after the other: the results by platform, then by target.
+    async fn execute(
+        &self,
+        plans: Vec<Planned>,
+        report: &mut BuildReport,
+    ) -> Result<Vec<Vec<Arc<StageResult>>>, Box<Failure>> {
+        let mut results = Vec::new();
+        report.stages.clear();
+        for planned in plans {
+            // A stage of the platform before has the same number as one of this.
+            self.pool.forget();
+            let executor = Arc::new(self.executor(planned));
+            let executed = executor.execute().await;
+            report.stages.extend(executor.stage_reports());
+            let peak = executor.runner_peak_memory();
+            report.runner_peak_memory_bytes = report.runner_peak_memory_bytes.max(peak);
+            results.push(executed.map_err(|failure| Box::new(failure.failure))?);
+        }
+        Ok(results)
+    }
+
+    fn executor(&self, planned: Planned) -> Executor {
+        let target = planned.plan.target_stage();
+        let platform = target.map(|stage| stage.config.platform().to_string());
+        Executor::new(Parts {
+            times: Times {
+                epoch: planned.plan.source_date_epoch,
+            },
+            plan: planned.plan,
+            context: planned.context,
+            store: Arc::clone(&self.store),
+            runners: Arc::clone(&self.pool),
+            images: planned.images,
+            named: planned.named,
+            progress: self.progress.clone(),
+            platform_name: platform.filter(|_| self.has_several),
+            memory_limit_bytes: self.request.memory_limit_bytes,
+        })
+    }
 }
 
 /// The epoch that the request asks for.
@@ -226,9 +284,10 @@ fn export_failure(error: &ExportError) -> Box<Failure> {
         ExportError::Name { .. } | ExportError::Write { .. } | ExportError::Directory(_) => {
             FailureReason::Configuration
         }
-        ExportError::Layer(_) | ExportError::Compress { .. } | ExportError::Files(_) => {
-            FailureReason::Internal
-        }
+        ExportError::Layer(_)
+        | ExportError::Compress { .. }
+        | ExportError::Files(_)
+        | ExportError::Nothing => FailureReason::Internal,
     };
     let mut failure = Failure::new(reason, chain(error));
     if let ExportError::Push { source, .. } = error {

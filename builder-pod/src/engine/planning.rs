@@ -48,19 +48,19 @@ impl Planned {
     }
 }
 
-/// Opens, parses, resolves and plans.
+/// Opens, parses, resolves and plans, once for each platform.
 pub(super) async fn plan(
     request: &BuildRequest,
     scratch: &Path,
     progress: &Progress,
     refuse_loopback: bool,
-) -> Result<Planned, Box<Failure>> {
+) -> Result<Vec<Planned>, Box<Failure>> {
     let registry: Arc<dyn Registry> = Arc::new(client(
         &request.registries,
         &request.credential_files,
         refuse_loopback,
     )?);
-    let platform = platform(request)?;
+    let platforms = platforms(request)?;
     let vertex = progress.internal("load build context");
     let context = match Context::open(request, scratch).await {
         Ok(context) => Arc::new(context),
@@ -70,58 +70,98 @@ pub(super) async fn plan(
         }
     };
     vertex.done();
-
-    let vertex = progress.internal(format!(
-        "load build definition from {}",
-        context.dockerfile_name
-    ));
-    let (dockerfile, parsed) = stagecraft_dockerfile::parse(&context.dockerfile);
     let named = NamedContexts::of(&request.contexts).map_err(|error| named_failure(&error))?;
-    let inputs = inputs(request, &context, &named, platform);
-    let mut planner = Planner::new(&dockerfile, inputs.clone());
-    let report = Diagnostics {
-        context: &context,
+    let opened = Opened {
+        request,
+        registry,
+        context,
+        named,
         progress,
     };
-    report
-        .parsed(&dockerfile, parsed.clone(), &inputs, &mut planner)
-        .inspect_err(|failure| vertex.error(failure.message.clone()))?;
-    vertex.done();
+    let mut planned = Vec::new();
+    for platform in platforms {
+        planned.push(opened.plan(platform, planned.is_empty()).await?);
+    }
+    Ok(planned)
+}
 
-    let mut images = HashMap::new();
-    let plan = loop {
-        match planner.step() {
-            Ok(Need::Ready(plan)) => break plan,
-            Ok(Need::Images(wanted)) => {
-                let sources = ImageSources {
-                    registry: &*registry,
-                    named: &named,
-                };
-                for (id, image) in resolve_all(sources, request, &wanted, progress).await? {
-                    planner.provide(id, image.digest.clone(), image.config.clone());
-                    images.insert(id, image);
+/// What is the same for every platform.
+struct Opened<'a> {
+    request: &'a BuildRequest,
+    registry: Arc<dyn Registry>,
+    context: Arc<Context>,
+    named: NamedContexts,
+    progress: &'a Progress,
+}
+
+impl Opened<'_> {
+    /// Plans for a platform. What is doubtful is told for the first one only: it is the same for all.
+    async fn plan(&self, platform: Platform, is_first: bool) -> Result<Planned, Box<Failure>> {
+        let Self {
+            request,
+            context,
+            named,
+            progress,
+            ..
+        } = self;
+        let vertex = progress.internal(format!(
+            "load build definition from {}",
+            context.dockerfile_name
+        ));
+        let (dockerfile, parsed) = stagecraft_dockerfile::parse(&context.dockerfile);
+        let inputs = inputs(request, context, named, platform);
+        let mut planner = Planner::new(&dockerfile, inputs.clone());
+        let report = Diagnostics { context, progress };
+        report
+            .parsed(&dockerfile, parsed.clone(), &inputs, &mut planner)
+            .inspect_err(|failure| vertex.error(failure.message.clone()))?;
+        vertex.done();
+        let (plan, images) = self.resolved(&mut planner, &report).await?;
+        if is_first {
+            let warnings = plan.warnings.iter();
+            report.show(warnings.filter(|warning| !warning.code.is_ruled()));
+            report.lint(&dockerfile, &parsed, &inputs, &plan)?;
+        }
+        progress.internal(plan_title(plan.stages.len())).done();
+        let named = named.open(&plan).map_err(|error| named_failure(&error))?;
+        Ok(Planned {
+            plan: Arc::new(plan),
+            context: Arc::clone(context),
+            images,
+            named,
+            registry: Arc::clone(&self.registry),
+        })
+    }
+
+    /// The plan, with the images that it asked for.
+    async fn resolved(
+        &self,
+        planner: &mut Planner<'_>,
+        report: &Diagnostics<'_>,
+    ) -> Result<(BuildPlan, HashMap<ImageId, ResolvedImage>), Box<Failure>> {
+        let sources = ImageSources {
+            registry: &*self.registry,
+            named: &self.named,
+        };
+        let mut images = HashMap::new();
+        loop {
+            match planner.step() {
+                Ok(Need::Ready(plan)) => return Ok((*plan, images)),
+                Ok(Need::Images(wanted)) => {
+                    let resolved = resolve_all(sources, self.request, &wanted, self.progress);
+                    for (id, image) in resolved.await? {
+                        planner.provide(id, image.digest.clone(), image.config.clone());
+                        images.insert(id, image);
+                    }
+                }
+                Err(found) => {
+                    report.fail(&diagnostics::errors(&[], &found))?;
+                    let defect = "the planner failed without an error".to_owned();
+                    return Err(super::internal(defect));
                 }
             }
-            Err(found) => {
-                report.fail(&diagnostics::errors(&[], &found))?;
-                return Err(super::internal(
-                    "the planner failed without an error".to_owned(),
-                ));
-            }
         }
-    };
-    let warnings = plan.warnings.iter();
-    report.show(warnings.filter(|warning| !warning.code.is_ruled()));
-    report.lint(&dockerfile, &parsed, &inputs, &plan)?;
-    progress.internal(plan_title(plan.stages.len())).done();
-    let named = named.open(&plan).map_err(|error| named_failure(&error))?;
-    Ok(Planned {
-        plan: Arc::new(*plan),
-        context,
-        images,
-        named,
-        registry,
-    })
+    }
 }
 
 /// A plan to look at, and everything that is wrong with it.
@@ -146,7 +186,7 @@ pub(super) async fn explain(
     progress: &Progress,
 ) -> Result<Explained, Box<Failure>> {
     let registry = client(&request.registries, &request.credential_files, false)?;
-    let platform = platform(request)?;
+    let platform = platforms(request)?.remove(0);
     let context = Context::open(request, scratch)
         .await
         .map_err(|error| context_failure(&error))?;
@@ -210,6 +250,12 @@ fn inputs(
         build_args: request.build_args.clone(),
         contexts: named.planned.clone(),
         target: request.target.clone(),
+        further_targets: request
+            .further_outputs
+            .iter()
+            .map(|output| output.target.clone())
+            .collect(),
+        tests: request.tests.clone(),
         platform,
         build_platform: Platform::host(),
         labels: request.labels.clone(),
@@ -296,15 +342,21 @@ fn pinned(reference: &Reference, request: &BuildRequest) -> Reference {
     }
 }
 
-fn platform(request: &BuildRequest) -> Result<Platform, Box<Failure>> {
-    request.platform.as_ref().map_or_else(
-        || Ok(Platform::host()),
-        |text| {
-            text.parse::<Platform>().map_err(|error| {
-                Box::new(Failure::new(FailureReason::Configuration, chain(&error)))
-            })
-        },
-    )
+/// The platforms to build for, each once, the request's first; that of the machine if it names none.
+fn platforms(request: &BuildRequest) -> Result<Vec<Platform>, Box<Failure>> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for text in request.platform.iter().chain(&request.further_platforms) {
+        let platform = text
+            .parse::<Platform>()
+            .map_err(|error| Box::new(Failure::new(FailureReason::Configuration, chain(&error))))?;
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    Ok(platforms)
 }
 
 /// A client of the registries that a request names settings and credentials for.

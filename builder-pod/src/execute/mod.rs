@@ -54,13 +54,15 @@ pub struct Executor {
     /// The layers.
     pub store: Arc<Store>,
     /// The runners.
-    pub runners: RunnerPool,
+    pub runners: Arc<RunnerPool>,
     /// The images that the plan names.
     pub images: HashMap<ImageId, ResolvedImage>,
     /// The named contexts whose files the plan uses.
     pub named: HashMap<ContextId, Arc<Context>>,
     /// Where progress goes.
     pub progress: Progress,
+    /// What progress calls the platform, where there are several.
+    pub platform_name: Option<String>,
     /// The rule for times.
     pub times: Times,
     /// Memory limit of the pod, for messages.
@@ -85,13 +87,15 @@ pub struct Parts {
     /// The layers.
     pub store: Arc<Store>,
     /// The runners.
-    pub runners: RunnerPool,
+    pub runners: Arc<RunnerPool>,
     /// The images that the plan names.
     pub images: HashMap<ImageId, ResolvedImage>,
     /// The named contexts whose files the plan uses.
     pub named: HashMap<ContextId, Arc<Context>>,
     /// Where progress goes.
     pub progress: Progress,
+    /// What progress calls the platform, where there are several.
+    pub platform_name: Option<String>,
     /// The rule for times.
     pub times: Times,
     /// Memory limit of the pod, for messages.
@@ -131,6 +135,7 @@ impl Executor {
             images,
             named,
             progress,
+            platform_name,
             times,
             memory_limit_bytes,
         } = parts;
@@ -142,17 +147,19 @@ impl Executor {
             images,
             named,
             progress,
+            platform_name,
             times,
             memory_limit_bytes,
             shared,
         }
     }
 
-    /// Executes every stage of the plan and gives the target's result.
+    /// Executes every stage of the plan and gives the results of its targets, in the order of
+    /// [`BuildPlan::targets`].
     ///
     /// # Errors
     /// The first failure.
-    pub async fn execute(self: &Arc<Self>) -> Result<Arc<StageResult>, Box<StepFailure>> {
+    pub async fn execute(self: &Arc<Self>) -> Result<Vec<Arc<StageResult>>, Box<StepFailure>> {
         let mut tasks = JoinSet::new();
         for position in 0..self.plan.stages.len() {
             let executor = Arc::clone(self);
@@ -169,7 +176,11 @@ impl Executor {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
-        Ok(self.result(self.plan.target).await)
+        let mut results = Vec::new();
+        for target in self.plan.targets() {
+            results.push(self.result(target).await);
+        }
+        Ok(results)
     }
 
     /// How far every stage came.

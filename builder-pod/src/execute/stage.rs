@@ -121,8 +121,12 @@ impl<'a> StageBuild<'a> {
     async fn step(&mut self, step: &Step) -> Result<(), Box<StepFailure>> {
         let operation = &step.operation;
         let vertex = (!matches!(operation, Operation::Metadata)).then(|| {
+            let stage = match &self.executor.platform_name {
+                Some(platform) => format!("{platform} {}", self.plan.progress_name()),
+                None => self.plan.progress_name(),
+            };
             let place = Place::Step {
-                stage: self.plan.progress_name(),
+                stage,
                 number: step.number,
                 total: step.total,
             };

@@ -1,6 +1,8 @@
 //! The image's configuration and manifest, as bytes.
 
-use stagecraft_image::{Descriptor, Manifest, RootFs, media_type};
+use std::collections::BTreeMap;
+
+use stagecraft_image::{Descriptor, Index, Manifest, Platform, RootFs, media_type};
 
 use crate::execute::StageResult;
 use crate::store::{LayerOrigin, Store, StoreError};
@@ -22,6 +24,22 @@ pub(super) fn render(stage: &StageResult, store: &Store) -> Result<Vec<u8>, Stor
     config.history = stage.history.clone();
     config.created = Some(stage.created.to_string());
     Ok(serde_json::to_vec(&config).unwrap_or_default())
+}
+
+/// The JSON of an index of manifests, each for a platform.
+pub(super) fn index<'a>(images: impl Iterator<Item = (&'a Descriptor, &'a Platform)>) -> Vec<u8> {
+    let manifests = images.map(|(manifest, platform)| Descriptor {
+        platform: Some(platform.clone()),
+        ..manifest.clone()
+    });
+    let index = Index {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_INDEX.to_owned()),
+        artifact_type: None,
+        manifests: manifests.collect(),
+        annotations: BTreeMap::new(),
+    };
+    serde_json::to_vec(&index).unwrap_or_default()
 }
 
 /// The manifest's JSON.

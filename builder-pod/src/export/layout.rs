@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use stagecraft_image::Reference;
 
-use super::{Blob, BlobContent, ExportError, Exporter, Image, failed};
+use super::{Blob, BlobContent, ExportError, Exporter, Product, failed};
 use crate::store::blocking;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -35,11 +35,11 @@ pub(super) enum ArchiveForm {
 pub(super) async fn write_directory(
     exporter: &Exporter,
     directory: &Path,
-    image: &Image,
+    product: &Product,
 ) -> Result<(), ExportError> {
     let blobs = directory.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).map_err(failed(&blobs))?;
-    for blob in image.blobs() {
+    for blob in product.blobs() {
         let path = blobs.join(blob.descriptor.digest.hex());
         match bytes_of(exporter, blob).await? {
             Bytes::Memory(bytes) => replace(&path, &bytes)?,
@@ -47,7 +47,7 @@ pub(super) async fn write_directory(
         }
     }
     replace(&directory.join("oci-layout"), LAYOUT.as_bytes())?;
-    let index = index(&image.names, &image.manifest);
+    let index = index(&product.names, product.top());
     replace(&directory.join("index.json"), &index)
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn write_directory(
 pub(super) async fn write_archive(
     exporter: &Exporter,
     to: &Path,
-    image: &Image,
+    product: &Product,
     form: ArchiveForm,
 ) -> Result<(), ExportError> {
     let mut entries = vec![
@@ -65,14 +65,14 @@ pub(super) async fn write_archive(
         ),
         (
             "index.json".to_owned(),
-            Bytes::Memory(index(&image.names, &image.manifest)),
+            Bytes::Memory(index(&product.names, product.top())),
         ),
     ];
     if form == ArchiveForm::Docker {
-        let list = Bytes::Memory(docker_list(image));
+        let list = Bytes::Memory(docker_list(product));
         entries.push(("manifest.json".to_owned(), list));
     }
-    let mut blobs: Vec<&Blob> = image.blobs().collect();
+    let mut blobs: Vec<&Blob> = product.blobs().collect();
     blobs.sort_by_key(|blob| blob.descriptor.digest.hex());
     blobs.dedup_by_key(|blob| blob.descriptor.digest.hex());
     for blob in blobs {
@@ -174,8 +174,9 @@ fn index(names: &[Reference], manifest: &Blob) -> Vec<u8> {
 }
 
 /// `manifest.json` as `docker save` writes it: where configuration and layers are, and the image's names.
-fn docker_list(image: &Image) -> Vec<u8> {
-    let tagged = image.names.iter().filter(|name| name.tag().is_some());
+fn docker_list(product: &Product) -> Vec<u8> {
+    let image = &product.first;
+    let tagged = product.names.iter().filter(|name| name.tag().is_some());
     let image = serde_json::json!([{
         "Config": blob_name(&image.config),
         "RepoTags": tagged.map(Reference::familiar).collect::<Vec<_>>(),

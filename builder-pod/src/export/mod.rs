@@ -14,7 +14,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stagecraft_image::{Descriptor, Digest, Reference, media_type};
+use stagecraft_image::{Descriptor, Digest, Platform, Reference, media_type};
 use stagecraft_layer::LayerId;
 use stagecraft_registry::{Registry, RegistryError};
 
@@ -67,6 +67,9 @@ pub enum ExportError {
     /// The image's files could not be written into a directory.
     #[error("cannot write the files of the image into a directory")]
     Directory(#[source] TreeError),
+    /// There is no stage to export.
+    #[error("internal error: there is nothing to export")]
+    Nothing,
     /// A layout or archive could not be written.
     #[error("cannot write {path}")]
     Write {
@@ -81,10 +84,10 @@ pub enum ExportError {
 /// A finished image.
 #[derive(Clone, Debug)]
 pub struct Exported {
-    /// Its manifest.
+    /// Its manifest, or its index.
     pub manifest: Descriptor,
-    /// Digest of its configuration.
-    pub config: Digest,
+    /// Digest of its configuration; nothing where it is for several platforms.
+    pub config: Option<Digest>,
     /// Its names, whole.
     pub names: Vec<String>,
     /// Bytes of its blobs, manifest included.
@@ -97,7 +100,6 @@ impl Exported {
     pub fn metadata(&self) -> serde_json::Value {
         let digest = self.manifest.digest.to_string();
         let mut metadata = serde_json::json!({
-            "containerimage.config.digest": self.config.to_string(),
             "containerimage.descriptor": {
                 "mediaType": self.manifest.media_type,
                 "digest": digest,
@@ -106,6 +108,9 @@ impl Exported {
             "containerimage.digest": digest,
             "stagecraft.dev/sizeBytes": self.size_bytes,
         });
+        if let Some(config) = &self.config {
+            metadata["containerimage.config.digest"] = config.to_string().into();
+        }
         if !self.names.is_empty() {
             metadata["image.name"] = self.names.join(",").into();
         }
@@ -113,16 +118,42 @@ impl Exported {
     }
 }
 
-/// A finished image, ready to be written anywhere.
-struct Image {
+/// A finished image, or one for several platforms, ready to be written anywhere.
+struct Product {
     names: Vec<Reference>,
+    /// The image for the first platform.
+    first: Image,
+    /// Those for further platforms.
+    others: Vec<Image>,
+    /// What names them all, where there are several.
+    index: Option<Blob>,
+}
+
+/// A finished image for one platform.
+struct Image {
     layers: Vec<Blob>,
     config: Blob,
     manifest: Blob,
+    platform: Platform,
+}
+
+impl Product {
+    fn images(&self) -> impl Iterator<Item = &Image> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// What a name of it means: the index, or the only manifest.
+    fn top(&self) -> &Blob {
+        self.index.as_ref().unwrap_or(&self.first.manifest)
+    }
+
+    /// Everything that it consists of, what names something behind it.
+    fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        self.images().flat_map(Image::blobs).chain(&self.index)
+    }
 }
 
 impl Image {
-    /// Everything that it consists of.
     fn blobs(&self) -> impl Iterator<Item = &Blob> {
         self.layers.iter().chain([&self.config, &self.manifest])
     }
@@ -160,49 +191,72 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Exports a stage to every destination.
+    /// Exports a stage, built for one platform or several, to every destination.
     ///
     /// # Errors
     /// The first that occurs; destinations served before it stay as they are.
     pub async fn export(
         &self,
-        stage: &StageResult,
+        stages: &[Arc<StageResult>],
         destinations: &[Destination],
         names: &[String],
     ) -> Result<Exported, ExportError> {
         let names = parse_names(names)?;
         let vertex = self.progress.internal("exporting layers");
-        let layers = self.layers(stage).await?;
+        let mut others = Vec::with_capacity(stages.len());
+        for stage in stages {
+            others.push(self.image(stage).await?);
+        }
         vertex.done();
+        if others.is_empty() {
+            return Err(ExportError::Nothing);
+        }
+        let first = others.remove(0);
+        let index = (!others.is_empty()).then(|| {
+            let images = std::iter::once(&first).chain(&others);
+            let entries = images.map(|image| (&image.manifest.descriptor, &image.platform));
+            Blob::of_bytes(media_type::OCI_INDEX, config::index(entries))
+        });
+        let product = Product {
+            names,
+            first,
+            others,
+            index,
+        };
+        for destination in destinations {
+            self.write(stages, destination, &product).await?;
+        }
+        let config = product.first.config.descriptor.digest.clone();
+        Ok(Exported {
+            size_bytes: product.blobs().map(|blob| blob.descriptor.size).sum(),
+            manifest: product.top().descriptor.clone(),
+            config: product.index.is_none().then_some(config),
+            names: product.names.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The image that a stage is for its platform.
+    async fn image(&self, stage: &StageResult) -> Result<Image, ExportError> {
+        let layers = self.layers(stage).await?;
         let config = config::render(stage, &self.store).map_err(ExportError::Layer)?;
         let config = Blob::of_bytes(media_type::OCI_CONFIG, config);
         let manifest = config::manifest(&config.descriptor, layers.iter().map(|l| &l.descriptor));
-        let manifest = Blob::of_bytes(media_type::OCI_MANIFEST, manifest);
-        let image = Image {
-            names,
+        Ok(Image {
             layers,
             config,
-            manifest,
-        };
-        for destination in destinations {
-            self.write(stage, destination, &image).await?;
-        }
-        Ok(Exported {
-            size_bytes: image.blobs().map(|blob| blob.descriptor.size).sum(),
-            manifest: image.manifest.descriptor,
-            config: image.config.descriptor.digest,
-            names: image.names.iter().map(ToString::to_string).collect(),
+            manifest: Blob::of_bytes(media_type::OCI_MANIFEST, manifest),
+            platform: stage.config.platform().normalised(),
         })
     }
 
     async fn write(
         &self,
-        stage: &StageResult,
+        stages: &[Arc<StageResult>],
         destination: &Destination,
-        image: &Image,
+        product: &Product,
     ) -> Result<(), ExportError> {
         let path = match destination {
-            Destination::Registry => return push::push(self, image).await,
+            Destination::Registry => return push::push(self, product).await,
             other => other.path().unwrap_or(Path::new("")),
         };
         let vertex = self
@@ -210,17 +264,28 @@ impl Exporter {
             .internal(format!("writing {}", path.display()));
         match destination {
             Destination::Registry => {}
-            Destination::OciLayout(path) => layout::write_directory(self, path, image).await?,
+            Destination::OciLayout(path) => layout::write_directory(self, path, product).await?,
             Destination::OciArchive(path) => {
-                layout::write_archive(self, path, image, ArchiveForm::Oci).await?;
+                layout::write_archive(self, path, product, ArchiveForm::Oci).await?;
             }
             Destination::DockerArchive(path) => {
-                layout::write_archive(self, path, image, ArchiveForm::Docker).await?;
+                layout::write_archive(self, path, product, ArchiveForm::Docker).await?;
             }
             Destination::Directory(path) => {
-                Files::of(self, stage).await?.write_directory(path).await?;
+                for (stage, image) in stages.iter().zip(product.images()) {
+                    // Of several platforms each has a directory of its own, called as by BuildKit.
+                    let path = match &product.index {
+                        None => path.clone(),
+                        Some(_) => path.join(image.platform.to_string().replace('/', "_")),
+                    };
+                    Files::of(self, stage).await?.write_directory(&path).await?;
+                }
             }
-            Destination::Tar(path) => Files::of(self, stage).await?.write_tar(path).await?,
+            Destination::Tar(path) => {
+                for stage in stages.iter().take(1) {
+                    Files::of(self, stage).await?.write_tar(path).await?;
+                }
+            }
         }
         vertex.done();
         Ok(())

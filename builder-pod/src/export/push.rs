@@ -6,21 +6,15 @@ use futures::{StreamExt, TryStreamExt};
 use stagecraft_image::Reference;
 use stagecraft_registry::{BlobSource, Pushed};
 
-use super::{Blob, BlobContent, ExportError, Exporter, Image};
+use super::{Blob, BlobContent, ExportError, Exporter, Image, Product};
 
 /// Blobs that travel at a time; the registry client limits its requests besides.
 const AT_A_TIME: usize = 4;
 
 /// Pushes every blob once per repository, then the manifest under each name.
-pub(super) async fn push(exporter: &Exporter, image: &Image) -> Result<(), ExportError> {
-    let Image {
-        names,
-        layers,
-        config,
-        manifest,
-    } = image;
+pub(super) async fn push(exporter: &Exporter, product: &Product) -> Result<(), ExportError> {
     let mut by_repository: BTreeMap<String, Vec<&Reference>> = BTreeMap::new();
-    for name in names {
+    for name in &product.names {
         by_repository
             .entry(format!("{}/{}", name.host(), name.repository()))
             .or_default()
@@ -33,35 +27,55 @@ pub(super) async fn push(exporter: &Exporter, image: &Image) -> Result<(), Expor
         let vertex = exporter
             .progress
             .internal(format!("pushing layers to {first}"));
-        let blobs: Vec<&Blob> = layers.iter().chain([config]).collect();
-        let pushes = blobs
-            .into_iter()
-            .map(|blob| push_blob(exporter, first, blob, &done));
+        let blobs = product
+            .images()
+            .flat_map(|image| image.layers.iter().chain([&image.config]));
+        let pushes = blobs.map(|blob| push_blob(exporter, first, blob, &done));
         futures::stream::iter(pushes)
             .buffer_unordered(AT_A_TIME)
             .try_for_each(|()| std::future::ready(Ok(())))
             .await?;
         vertex.done();
+        if product.index.is_some() {
+            for image in product.images() {
+                push_manifest(exporter, &by_digest(first, image), &image.manifest).await?;
+            }
+        }
         for name in names {
             let vertex = exporter
                 .progress
                 .internal(format!("pushing manifest for {name}"));
-            let BlobContent::Bytes(bytes) = &manifest.content else {
-                continue;
-            };
-            exporter
-                .registry
-                .push_manifest(name, &manifest.descriptor.media_type, bytes.clone())
-                .await
-                .map_err(|source| ExportError::Push {
-                    destination: name.to_string(),
-                    source,
-                })?;
+            push_manifest(exporter, name, product.top()).await?;
             vertex.done();
         }
         done.push((*first).clone());
     }
     Ok(())
+}
+
+/// The name of an image in a repository that only an index names.
+fn by_digest(repository: &Reference, image: &Image) -> Reference {
+    let digest = image.manifest.descriptor.digest.clone();
+    repository.without_tag().with_digest(digest)
+}
+
+async fn push_manifest(
+    exporter: &Exporter,
+    name: &Reference,
+    manifest: &Blob,
+) -> Result<(), ExportError> {
+    let BlobContent::Bytes(bytes) = &manifest.content else {
+        return Ok(());
+    };
+    let media_type = &manifest.descriptor.media_type;
+    let pushed = exporter
+        .registry
+        .push_manifest(name, media_type, bytes.clone())
+        .await;
+    pushed.map(drop).map_err(|source| ExportError::Push {
+        destination: name.to_string(),
+        source,
+    })
 }
 
 async fn push_blob(

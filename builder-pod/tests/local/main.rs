@@ -16,4 +16,6 @@ mod harness;
 mod hostile;
 mod images;
 mod outputs;
+mod platforms;
 mod runs;
+mod targets;

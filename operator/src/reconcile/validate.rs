@@ -156,6 +156,8 @@ pub(crate) fn validate(observed: &Observed, config: &Config) -> Result<ValidBuil
         build_args,
         contexts: BTreeMap::new(),
         target: output.target,
+        further_outputs: Vec::new(),
+        tests: Vec::new(),
         images: output.images,
         labels: output.labels,
         timestamps: timestamps(spec, &mut problems),
@@ -166,6 +168,7 @@ pub(crate) fn validate(observed: &Observed, config: &Config) -> Result<ValidBuil
         memory_limit_bytes: pod.limits.memory.as_ref().and_then(quantity::units),
         pins: None,
         platform: None,
+        further_platforms: Vec::new(),
     };
     let size = serde_json::to_string(&request).map_or(usize::MAX, |json| json.len());
     if size > REQUEST_LIMIT {

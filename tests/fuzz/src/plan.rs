@@ -60,6 +60,8 @@ fn plan(dockerfile: &Dockerfile, choice: u8) -> Result<Box<BuildPlan>, Vec<Diagn
             .into_iter()
             .collect(),
         target: (choice & 4 != 0).then(|| "b".to_owned()),
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform: platform.clone(),
         build_platform: platform,
         labels: Default::default(),

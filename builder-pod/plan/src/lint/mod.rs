@@ -143,8 +143,14 @@ pub fn wanted_images(
 }
 
 fn scope(asked: &LintInputs<'_>, graph: &StageGraph<'_>, target: Option<usize>) -> BTreeSet<usize> {
-    let all = asked.scope == Scope::Check && asked.inputs.target.is_none();
-    stages_of(asked.dockerfile, graph, target, all)
+    let inputs = asked.inputs;
+    let all = asked.scope == Scope::Check && inputs.target.is_none();
+    let mut stages = stages_of(asked.dockerfile, graph, target, all);
+    let more = inputs.further_targets.iter().chain(&inputs.tests);
+    for other in more.filter_map(|name| graph.target(Some(name)).ok()) {
+        stages.extend(needs::reachable(asked.dockerfile, graph, other));
+    }
+    stages
 }
 
 fn stages_of(

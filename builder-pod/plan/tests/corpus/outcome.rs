@@ -98,6 +98,8 @@ fn inputs(settings: &Settings) -> PlanInputs {
         build_args: settings.build_args.clone(),
         contexts: settings.contexts.clone(),
         target: settings.target.clone(),
+        further_targets: Vec::new(),
+        tests: Vec::new(),
         platform: platform(&settings.platform),
         build_platform: platform(&settings.build_platform),
         labels: settings.labels.clone(),

@@ -45,6 +45,8 @@ impl Example {
             build_args: self.build_arg.into_iter().map(pair).collect(),
             contexts: BTreeMap::new(),
             target: self.target.map(str::to_owned),
+            further_targets: Vec::new(),
+            tests: Vec::new(),
             platform: platform.clone(),
             build_platform: platform,
             labels: BTreeMap::new(),

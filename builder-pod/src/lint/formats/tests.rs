@@ -18,6 +18,8 @@ fn checked(file: &str, text: &str) -> (Check, Checked) {
             build_args: BTreeMap::new(),
             contexts: BTreeMap::new(),
             target: None,
+            further_targets: Vec::new(),
+            tests: Vec::new(),
             platform: platform.clone(),
             build_platform: platform,
             labels: BTreeMap::new(),
