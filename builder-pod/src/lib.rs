@@ -1,7 +1,7 @@
 //! The engine: plans, builds and pushes an image.
 //!
 //! `cli` turns flags or a request file into a `BuildRequest`; `engine` takes it from there:
-//! `context` -> (parse, plan) -> `execute` (with `copy`, `rootfs`, `runners`, `store`) -> `export`.
+//! `context` -> (parse, plan) -> `execute` (with `copy`, `remote`, `rootfs`, `runners`, `store`) -> `export`.
 //! Invariant: the engine never executes a build's code; that is the runner's part (crate `stagecraft-sandbox`).
 
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod failure;
 mod limits;
 pub mod lint;
 pub mod progress;
+pub mod remote;
 pub mod rootfs;
 pub mod runners;
 pub mod store;

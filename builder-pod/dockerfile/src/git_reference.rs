@@ -144,6 +144,15 @@ impl GitReference {
     }
 }
 
+/// The last part of a URL's path, decoded; nothing where the path has none or the text is no URL.
+#[must_use]
+pub fn url_file_name(text: &str) -> Option<String> {
+    let url = Url::parse(text)?;
+    let path = String::from_utf8(url.path).ok()?;
+    let name = path.trim_end_matches('/').rsplit('/').next()?;
+    (!matches!(name, "" | ".")).then(|| name.to_owned())
+}
+
 /// Sets what is not set; what is may not become something else.
 fn agree(what: &'static str, set: &mut String, value: &str) -> Result<(), GitReferenceError> {
     if !set.is_empty() && set != value {
@@ -302,6 +311,22 @@ mod tests {
             "git@host:a?b=%zz",
         ] {
             assert_eq!(GitReference::parse(text), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_the_end_of_its_path_decoded() {
+        for (url, expected) in [
+            ("https://h/a/b.tgz?x=/c#d/e", Some("b.tgz")),
+            ("https://h/a/b/", Some("b")),
+            ("https://h/a%20b%2fc", Some("c")),
+            ("https://h/..", Some("..")),
+            ("https://h", None),
+            ("https://h/", None),
+            ("https://h/.", None),
+            ("https://h/%zz", None),
+        ] {
+            assert_eq!(url_file_name(url).as_deref(), expected, "{url}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it is asked instruction by instruction, so that stages which are not built may have anything.
 
-use crate::ast::{Instruction, Kind, RunInstruction, Span, Spanned};
+use crate::ast::{Instruction, Kind, RunInstruction, Span};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::git_reference::GitReference;
 use crate::options::{Network, Security};
@@ -26,9 +26,10 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
             }
         }
         Kind::Add(add) => {
-            let fetched = |source: &&Spanned<String>| is_fetched(&source.value);
-            for source in add.sources.iter().filter(fetched) {
-                refuse("ADD of a URL or git repository", source.span);
+            for source in &add.sources {
+                if let Some(what) = transport(&source.value) {
+                    refuse(what, source.span);
+                }
             }
         }
         _ => {}
@@ -51,11 +52,14 @@ fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span)) {
     }
 }
 
-/// Whether a source of ADD is fetched rather than copied.
+/// The way to reach a git repository that a source of ADD asks for, where it is one that is not there.
 #[must_use]
-pub fn is_fetched(source: &str) -> bool {
-    let is_git = |git: GitReference| !git.is_like_a_path;
-    source.starts_with("http://")
-        || source.starts_with("https://")
-        || GitReference::parse(source).is_ok_and(|git| git.is_some_and(is_git))
+pub fn transport(source: &str) -> Option<&'static str> {
+    let git = GitReference::parse(source).ok()??;
+    match git.remote.split_once("://") {
+        _ if git.is_like_a_path => None,
+        Some((scheme, _)) if scheme.starts_with("http") => None,
+        Some(("git", _)) => Some("ADD of a repository by git://"),
+        _ => Some("ADD of a repository by ssh"),
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! Invariant: what BuildKit refuses while it reads a file is refused here, with the place of the word.
 
-use stagecraft_dockerfile::git_reference::GitReference;
+use stagecraft_dockerfile::git_reference::{GitReference, url_file_name};
 use stagecraft_dockerfile::{
     Code, CopyInstruction, Diagnostic, Heredoc, Spanned, expand_document, support,
+    without_passwords,
 };
 
 use crate::mode::ModeChange;
@@ -74,7 +75,7 @@ impl<'a> StageReader<'_, 'a> {
                 .collect(),
             parents: options.parents,
         });
-        let created_by = format!("{} # buildkit", words.join(" "));
+        let created_by = format!("{} # buildkit", without_passwords(&words.join(" ")));
         Some((operation, Some(HistoryTemplate::new(created_by, false))))
     }
 
@@ -203,8 +204,10 @@ impl<'a> StageReader<'_, 'a> {
                 continue;
             }
             // One that no variable hides was refused with the others.
-            if !support::is_fetched(&word.value) {
-                let message = "ADD of a URL or git repository is not supported yet";
+            if let Some(what) = support::transport(text)
+                && support::transport(&word.value).is_none()
+            {
+                let message = format!("{what} is not supported yet");
                 self.error(Code::NotSupported, word.span, message);
             }
             sources.remotes.push(Remote {
@@ -260,37 +263,13 @@ fn is_git(source: &str) -> bool {
     matches!(GitReference::parse(source), Ok(Some(_)))
 }
 
-/// The last part of a URL's path, as Go reads it: escapes are what they stand for, and a slash at the end is none.
+/// The last part of a URL's path; a name of its own where there is none, or none that a file can have.
 fn url_name(url: &str) -> String {
-    let after = url.split_once("://").map_or(url, |(_, after)| after);
-    let end = after.find(['?', '#']).unwrap_or(after.len());
-    let path = after[..end].split_once('/').map_or("", |(_, path)| path);
-    let decoded = unescaped(path).unwrap_or_default();
-    match decoded.trim_end_matches('/').rsplit('/').next() {
-        Some("") | Some(".") | None => "__unnamed__".to_owned(),
-        Some(name) => name.to_owned(),
+    let name = url_file_name(url).unwrap_or_else(|| "__unnamed__".to_owned());
+    let is_usable = name != ".." && !name.chars().any(char::is_control);
+    if is_usable {
+        name
+    } else {
+        "download".to_owned()
     }
-}
-
-/// A path with its `%XX` decoded; nothing where one is malformed.
-fn unescaped(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, others @ ..] = rest {
-        rest = others;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        let is_hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        bytes.push(
-            u8::from_str_radix(digits, 16)
-                .ok()
-                .filter(|_| is_hexadecimal)?,
-        );
-        rest = rest.get(2..)?;
-    }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

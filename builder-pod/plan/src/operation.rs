@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 use stagecraft_dockerfile::git_reference::GitReference;
-use stagecraft_dockerfile::{Access, CacheSharing, Device, Network, Security};
+use stagecraft_dockerfile::{Access, CacheSharing, Device, Network, Security, without_passwords};
 
 use crate::contexts::ContextId;
 use crate::image::ImageId;
@@ -118,15 +118,16 @@ pub struct Remote {
 }
 
 /// Where something is fetched from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RemoteSource {
     /// A file behind a URL.
     #[serde(rename_all = "camelCase")]
     Url {
-        /// The URL.
+        /// The URL; written without a password.
+        #[serde(serialize_with = "redacted")]
         url: String,
-        /// The file's name where neither destination nor server gives one.
+        /// The file's name where the destination gives none.
         name: String,
         /// `--checksum`: `algorithm:hex` of its content.
         checksum: Option<String>,
@@ -134,7 +135,8 @@ pub enum RemoteSource {
     /// The tree of a git repository.
     #[serde(rename_all = "camelCase")]
     Git {
-        /// The repository.
+        /// The repository; written without a password.
+        #[serde(serialize_with = "redacted")]
         remote: String,
         /// Branch, tag or commit; empty for the repository's own default.
         revision: String,
@@ -259,6 +261,10 @@ impl Mount {
             Self::Tmpfs { .. } | Self::Secret { .. } | Self::Ssh { .. } => None,
         }
     }
+}
+
+fn redacted<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&without_passwords(url))
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

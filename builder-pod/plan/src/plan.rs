@@ -9,7 +9,7 @@ use stagecraft_image::{Digest, History, ImageConfig, Platform};
 
 use crate::contexts::{ContextId, PlannedContext};
 use crate::image::{ImageId, PlannedImage};
-use crate::operation::Operation;
+use crate::operation::{Operation, RemoteSource};
 
 /// The remark that BuildKit's frontend leaves in every history entry.
 pub const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
@@ -226,6 +226,16 @@ impl BuildPlan {
     #[must_use]
     pub fn context(&self, id: ContextId) -> Option<&PlannedContext> {
         self.contexts.get(id.0)
+    }
+
+    /// Everything that its steps fetch, in the order of the file.
+    pub fn remotes(&self) -> impl Iterator<Item = &RemoteSource> {
+        let steps = self.stages.iter().flat_map(|stage| &stage.steps);
+        let remotes = steps.filter_map(|step| match &step.operation {
+            Operation::Copy(copy) => Some(&copy.remotes),
+            _ => None,
+        });
+        remotes.flatten().map(|remote| &remote.source)
     }
 
     /// The image with this id.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use stagecraft_dockerfile::{Access, CacheSharing, Network, Security};
+use stagecraft_dockerfile::{Access, CacheSharing, Network, Security, without_passwords};
 
 use crate::operation::{Copy, CopySource, InlineFile, Mount, Operation, RemoteSource, Run};
 use crate::plan::BuildPlan;
@@ -195,7 +195,9 @@ fn document(file: &InlineFile) -> String {
 
 pub(crate) fn fetched(source: &RemoteSource) -> String {
     let (what, checksum) = match source {
-        RemoteSource::Url { url, checksum, .. } => (format!("{url:?}"), checksum),
+        RemoteSource::Url { url, checksum, .. } => {
+            (format!("{:?}", without_passwords(url)), checksum)
+        }
         RemoteSource::Git {
             remote,
             revision,
@@ -204,7 +206,7 @@ pub(crate) fn fetched(source: &RemoteSource) -> String {
             keep_git_directory,
             ..
         } => {
-            let mut what = format!("the repository {remote:?}");
+            let mut what = format!("the repository {:?}", without_passwords(remote));
             if !revision.is_empty() {
                 what += &format!(" at {revision:?}");
             }

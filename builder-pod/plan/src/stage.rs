@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use stagecraft_dockerfile::{
     ArgDeclaration, Code, Command, Diagnostic, Dockerfile, Instruction, Kind, Span, Spanned,
-    WordError, expand, expand_words, nearest,
+    WordError, expand, expand_words, nearest, without_passwords,
 };
 use stagecraft_image::{ImageConfig, Platform, Reference};
 
@@ -275,7 +275,7 @@ impl<'s, 'a> StageReader<'s, 'a> {
                 number: reader.number,
                 total,
                 place: reader.session.place(instruction.span),
-                text: instruction.text.clone(),
+                text: shown(instruction),
                 history,
                 operation,
             };
@@ -489,4 +489,12 @@ fn is_numbered(kind: &Kind) -> bool {
         kind,
         Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) | Kind::WorkDirectory(_)
     )
+}
+
+/// An instruction as it is shown: what it fetches without passwords.
+fn shown(instruction: &Instruction) -> String {
+    match &instruction.kind {
+        Kind::Add(_) => without_passwords(&instruction.text),
+        _ => instruction.text.clone(),
+    }
 }

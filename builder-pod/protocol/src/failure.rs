@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum FailureReason {
     /// The Dockerfile is wrong: syntax, unknown stage, a cycle, a missing COPY source.
     Dockerfile,
-    /// The build context could not be had, or is not what its digest says.
+    /// The build context, or what `ADD` fetches, could not be had, or is not what its digest says.
     Context,
     /// An image named by `FROM` or `--from` does not exist or cannot be used.
     BaseImage,

@@ -118,12 +118,41 @@ pub enum Source {
         /// The files.
         files: Vec<InlineFile>,
     },
-    /// An archive (tar, tar.gz, tar.zst) fetched over HTTP.
+    /// An archive (tar, tar.gz, tar.zst) fetched over HTTP; any other file is a Dockerfile with nothing beside it.
     Http {
         /// `http://` or `https://` address.
         url: String,
-        /// SHA-256 of the archive as served, 64 hexadecimal digits.
-        sha256: String,
+        /// SHA-256 of the file as served, 64 hexadecimal digits; whatever is served where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+    },
+    /// A commit of a git repository, fetched over HTTP. Files are as old as the commit.
+    #[serde(rename_all = "camelCase")]
+    Git {
+        /// `http://` or `https://` address.
+        url: String,
+        /// Branch, tag, commit or the beginning of one; the repository's default where empty.
+        #[serde(default)]
+        revision: String,
+        /// What the commit's id must begin with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checksum: Option<String>,
+        /// Whether submodules are fetched.
+        submodules: bool,
+        /// Whether `.git` is kept.
+        #[serde(default)]
+        keep_git_directory: bool,
+        /// Whether the commit of `checksum` is fetched, whatever the revision is.
+        #[serde(default)]
+        fetch_by_commit: bool,
+        /// Directory with files `username` and `password`, as the kubelet mounts a Secret of basic authentication.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credentials: Option<String>,
+    },
+    /// As `Http`, from a file that the engine can read (the local door).
+    Archive {
+        /// Absolute path.
+        path: String,
     },
 }
 

@@ -1,19 +1,20 @@
-//! The registry client: pull, push, mirrors, credentials; and archives over plain HTTP.
+//! The registry client: pull, push, mirrors, credentials; and files over HTTP.
 //!
 //! Invariant: bytes are checked against their digest and size while they stream; nothing is held in memory but
 //! manifests and configurations, and those are limited.
 //! It must not know stages, file trees or root filesystems.
 
-mod archive;
 mod authenticator;
 mod blob;
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod exchange;
 mod guard;
+mod http;
 mod layout;
 mod registry;
 mod resolve;
@@ -22,14 +23,17 @@ mod settings;
 mod tls;
 mod upload;
 
-pub use archive::{
-    ARCHIVE_SIZE_LIMIT, ArchiveSettings, ContextError, fetch_archive, fetch_archive_with,
-};
 pub use blob::{BlobReader, BlobStream};
 pub use client::RegistryClient;
 pub use credentials::{Credentials, CredentialsError};
+pub use download::{
+    DOWNLOAD_SIZE_LIMIT, DOWNLOAD_TIME_LIMIT, DownloadError, DownloadSettings, Downloaded, download,
+};
 pub use error::{
     ErrorKind, HostError, RegistryError, ServerMessage, SettingsError, TransportCause,
+};
+pub use http::{
+    BasicCredentials, HttpSettings, WebAnswer, WebClient, WebRequest, without_credentials,
 };
 pub use layout::{LayoutError, OciLayout};
 pub use registry::{BlobSource, Pushed, Registry, ResolvedImage};

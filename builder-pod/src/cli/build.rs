@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use stagecraft_protocol::request::{
-    BuildRequest, DockerfileSource, FurtherOutput, Mode, RegistrySettings, Source, Timestamps,
+    BuildRequest, FurtherOutput, Mode, RegistrySettings, Timestamps,
 };
 use stagecraft_protocol::verdict::{self, Outcome};
 
+use super::context::Given;
 use super::contexts::build_contexts;
 use super::errors::{ErrorFormat, usage};
 use super::outputs::outputs;
@@ -18,7 +19,7 @@ use crate::{engine, runners};
 /// Flags that `build` and `plan` share: what is built, from what.
 #[derive(clap::Args)]
 pub(super) struct InputArguments {
-    /// Dockerfile to build [default: Dockerfile in the context]
+    /// Dockerfile to build, or - for standard input [default: Dockerfile in the context]
     #[arg(short, long, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
     /// Stage to build, by name or index; repeat for several in one run [default: the last stage]
@@ -53,7 +54,8 @@ pub(super) struct InputArguments {
     /// Form of an error on standard error: text for people, json for programs
     #[arg(long, value_enum, default_value_t = ErrorFormat::Text)]
     pub(super) error_format: ErrorFormat,
-    /// The directory with the files that the Dockerfile may copy
+    /// The files that the Dockerfile may copy: a directory, a git repository (URL.git#REVISION:DIRECTORY), the
+    /// http(s) URL of an archive, or - for one on standard input; a URL or standard input may also give a Dockerfile alone
     #[arg(value_name = "CONTEXT")]
     context: PathBuf,
 }
@@ -111,8 +113,8 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         Ok(outputs) => outputs,
         Err(message) => return usage(&message),
     };
-    let mut request = match arguments.input.request(Mode::Build) {
-        Ok(request) => request,
+    let (mut request, _spooled) = match arguments.input.request(Mode::Build) {
+        Ok(requested) => requested,
         Err(message) => return usage(&message),
     };
     let mut pushed = outputs.iter().map(OutputPlan::pushed_names);
@@ -186,30 +188,20 @@ fn write_metadata(file: &Path, exported: &[(String, Exported)]) -> Result<(), St
 }
 
 impl InputArguments {
-    /// The request that these flags mean.
-    pub(super) fn request(&self, mode: Mode) -> Result<BuildRequest, String> {
-        let context = self.context.canonicalize().map_err(|error| {
-            format!(
-                "the context {}: {error}; CONTEXT is a directory",
-                self.context.display()
-            )
-        })?;
-        if !context.is_dir() {
-            return Err(format!(
-                "the context {} is not a directory",
-                context.display()
-            ));
-        }
+    /// The request that these flags mean, and what must be kept for as long as it is worked on.
+    pub(super) fn request(
+        &self,
+        mode: Mode,
+    ) -> Result<(BuildRequest, Option<tempfile::TempPath>), String> {
+        let given = Given::read(&self.context, self.file.as_deref(), &scratch_parent())?;
         let parallel =
             std::thread::available_parallelism().map_or(2, |n| u32::try_from(n.get()).unwrap_or(2));
-        Ok(BuildRequest {
+        let request = BuildRequest {
             protocol_version: stagecraft_protocol::PROTOCOL_VERSION,
             mode,
-            dockerfile: self.dockerfile(&context)?,
-            source: Source::Directory {
-                path: path_text(&context)?,
-            },
-            context_path: String::new(),
+            dockerfile: given.dockerfile,
+            source: given.source,
+            context_path: given.context_path,
             build_args: build_args(&self.build_arg)?,
             contexts: build_contexts(&self.build_context)?,
             target: self.target.first().cloned(),
@@ -228,23 +220,8 @@ impl InputArguments {
             pins: None,
             platform: self.platform.first().cloned(),
             further_platforms: self.platform.iter().skip(1).cloned().collect(),
-        })
-    }
-
-    /// `--file` is relative to the working directory, the request's path to the context.
-    fn dockerfile(&self, context: &Path) -> Result<DockerfileSource, String> {
-        let Some(file) = &self.file else {
-            return Ok(DockerfileSource::Path("Dockerfile".to_owned()));
         };
-        let found = file
-            .canonicalize()
-            .map_err(|error| format!("the Dockerfile {}: {error}", file.display()))?;
-        if let Ok(inside) = found.strip_prefix(context) {
-            return Ok(DockerfileSource::Path(path_text(inside)?));
-        }
-        std::fs::read_to_string(&found)
-            .map(DockerfileSource::Inline)
-            .map_err(|error| format!("the Dockerfile {}: {error}", file.display()))
+        Ok((request, given.spooled))
     }
 }
 
@@ -321,12 +298,6 @@ pub(super) fn pairs(flag: &str, values: &[String]) -> Result<BTreeMap<String, St
         _ => Err(format!("{flag} {value}: expected NAME=VALUE")),
     };
     values.iter().map(pair).collect()
-}
-
-pub(super) fn path_text(path: &Path) -> Result<String, String> {
-    path.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("the path {} is not valid UTF-8", path.display()))
 }
 
 /// Where `docker login` keeps its credentials; helpers (credsStore) are not executed.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::build::{pairs, path_text};
+use super::build::pairs;
+use super::context::path_text;
 
 /// What introduces an OCI layout.
 const LAYOUT: &str = "oci-layout://";

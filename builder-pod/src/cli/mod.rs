@@ -3,6 +3,7 @@
 //! Invariant: only this module reads the environment and writes to the terminal.
 
 mod build;
+mod context;
 mod contexts;
 mod diff;
 mod engine;

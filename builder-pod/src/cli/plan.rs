@@ -28,8 +28,8 @@ enum PlanFormat {
 
 /// Plans, prints the plan or what was understood of it, and gives the exit code.
 pub(super) async fn run(arguments: PlanArguments) -> u8 {
-    let request = match arguments.input.request(Mode::Plan) {
-        Ok(request) => request,
+    let (request, _spooled) = match arguments.input.request(Mode::Plan) {
+        Ok(requested) => requested,
         Err(message) => return usage(&message),
     };
     if arguments.input.platform.len() > 1 {

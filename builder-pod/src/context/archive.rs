@@ -1,45 +1,100 @@
-//! A context that is an archive fetched over HTTP.
+//! A context that is an archive: fetched over HTTP, or a file at hand. A file that is no archive is a Dockerfile with
+//! nothing beside it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use stagecraft_layer::{Decoder, FsTree, LayerId};
+use stagecraft_image::Digest;
+use stagecraft_layer::{Decoder, FsTree, LayerId, LayerReader};
+use stagecraft_registry::{DownloadSettings, HttpSettings, download, without_credentials};
 
-use super::{ContextError, LaidOut, open_directory};
+use super::files::timeless;
+use super::{ContextError, LaidOut, TEXT_LIMIT, open_directory};
 use crate::rootfs::Rootfs;
+use crate::store::blocking;
 
-/// Fetches, verifies and unpacks the archive under `scratch`.
+/// Fetches, verifies and unpacks the file behind `url` under `scratch`.
 pub(super) async fn fetch(
     url: &str,
-    sha256: &str,
+    sha256: Option<&str>,
+    http: &HttpSettings,
     scratch: &Path,
 ) -> Result<LaidOut, ContextError> {
     let file = scratch.join("source-archive");
     let shown = without_credentials(url);
-    stagecraft_registry::fetch_archive(url, sha256, &file)
+    let digits = sha256.map(|text| text.strip_prefix("sha256:").unwrap_or(text));
+    let expected = digits
+        .map(Digest::from_hex)
+        .transpose()
+        .map_err(ContextError::Checksum)?;
+    let settings = DownloadSettings {
+        http: http.clone(),
+        ..DownloadSettings::default()
+    };
+    let downloaded = download(&settings, url, expected.as_ref(), &file)
         .await
         .map_err(|source| ContextError::Fetch {
             url: shown.clone(),
             source,
         })?;
+    let mut source = lay_out(&file, shown, scratch).await?;
+    source.revision = Some(downloaded.digest.to_string());
+    let _ = std::fs::remove_file(file);
+    Ok(source)
+}
+
+/// Lays a file out under `scratch`: an archive's entries, or the file alone.
+pub(super) async fn lay_out(
+    file: &Path,
+    shown: String,
+    scratch: &Path,
+) -> Result<LaidOut, ContextError> {
     let directory = scratch.join("context");
     std::fs::create_dir_all(&directory).map_err(ContextError::io("make", &directory))?;
-    let revision = Some(format!("sha256:{}", sha256.to_ascii_lowercase()));
-    let unpacked = tokio::task::spawn_blocking(move || unpack(&file, &directory, shown)).await;
-    let mut source = match unpacked {
-        Ok(source) => source?,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
-    source.revision = revision;
-    Ok(source)
+    let file = file.to_owned();
+    blocking(move || {
+        let url = shown.clone();
+        let form = |source| ContextError::Form { url, source };
+        if is_archive(&file).map_err(form)? {
+            return unpack(&file, &directory, shown);
+        }
+        let text = read_text(&file).map_err(ContextError::io("read", &file))?;
+        let text = text.ok_or(ContextError::NoContext(shown))?;
+        let dockerfile = directory.join("Dockerfile");
+        std::fs::write(&dockerfile, text).map_err(ContextError::io("write", &dockerfile))?;
+        let modes = BTreeMap::from([("Dockerfile".to_owned(), 0o600)]);
+        timeless(LaidOut::remote(&directory)?, &modes)
+    })
+    .await
+}
+
+/// Whether a file is an archive, by its content: one entry of it can be read.
+///
+/// # Errors
+/// When it cannot be opened, or is compressed in a way that cannot be inflated.
+pub(crate) fn is_archive(file: &Path) -> std::io::Result<bool> {
+    let decoder = Decoder::new(File::open(file)?)?;
+    Ok(matches!(
+        LayerReader::new(decoder).next_entry(),
+        Ok(Some(_))
+    ))
+}
+
+/// The file as text; `None` where it is something else, or too large for a Dockerfile.
+fn read_text(file: &Path) -> std::io::Result<Option<String>> {
+    let mut bytes = Vec::new();
+    let mut limited = File::open(file)?.take(TEXT_LIMIT + 1);
+    limited.read_to_end(&mut bytes)?;
+    let is_small = bytes.len() as u64 <= TEXT_LIMIT;
+    let text = String::from_utf8(bytes).ok();
+    Ok(text.filter(|text| is_small && !text.contains('\0')))
 }
 
 fn unpack(file: &Path, directory: &Path, url: String) -> Result<LaidOut, ContextError> {
     let opened = File::open(file).map_err(ContextError::io("open", file))?;
-    let decoder = Decoder::new(opened).map_err(|source| ContextError::Form {
-        url: url.clone(),
-        source,
-    })?;
+    let decoder = Decoder::new(opened).map_err(ContextError::io("read", file))?;
     let mut rootfs = Rootfs::new(open_directory(directory)?);
     let mut tree = FsTree::new();
     rootfs
@@ -54,23 +109,11 @@ fn unpack(file: &Path, directory: &Path, url: String) -> Result<LaidOut, Context
         owned_by_root.insert(path, node);
     }
     let root = open_directory(directory)?;
-    let _ = std::fs::remove_file(file);
     Ok(LaidOut {
         tree: owned_by_root,
         root,
         newest,
         revision: None,
+        has_ignore_file: false,
     })
-}
-
-/// The address without what may stand before an `@`: it goes into messages.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
 }

@@ -42,7 +42,10 @@ pub(super) fn config_map(
 }
 
 /// Gives every file the time 0 and the mode of the request: what the machine made up must not reach a layer.
-fn timeless(mut source: LaidOut, modes: &BTreeMap<String, u32>) -> Result<LaidOut, ContextError> {
+pub(super) fn timeless(
+    mut source: LaidOut,
+    modes: &BTreeMap<String, u32>,
+) -> Result<LaidOut, ContextError> {
     let mut tree = FsTree::new();
     for (path, node) in source.tree.iter() {
         let mut node = node.clone();

@@ -4,9 +4,10 @@
 //! never follows a path out of that directory: every look-up resolves inside it.
 //! Invariant: context files belong to 0:0, as with other builders.
 
-mod archive;
+pub(crate) mod archive;
 mod directory;
 mod files;
+mod git;
 mod named;
 
 use std::fs::File;
@@ -16,9 +17,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use stagecraft_dockerfile::ignore::{IgnoreError, IgnoreFile};
+use stagecraft_image::DigestError;
 use stagecraft_layer::FsTree;
 use stagecraft_protocol::request::{BuildRequest, DockerfileSource, Source};
-use stagecraft_registry::ContextError as FetchError;
+use stagecraft_registry::{DownloadError, HttpSettings};
+
+use crate::remote::RepositoryError;
 
 pub(crate) use named::{NamedContextError, NamedContexts};
 
@@ -40,7 +44,7 @@ pub struct Context {
     pub dockerfile_name: String,
     /// Newest time of a file in it, seconds since 1970; `None` where files have no time of their own.
     pub newest: Option<i64>,
-    /// What the source is, for pins: the archive's digest.
+    /// What the source is, for pins: the digest of what was fetched, or the commit.
     pub revision: Option<String>,
     root: OwnedFd,
 }
@@ -82,14 +86,17 @@ pub enum ContextError {
         #[source]
         source: IgnoreError,
     },
-    /// The archive could not be fetched, or is not what its digest says.
-    #[error("cannot fetch the source archive {url}")]
+    /// The expected digest is none.
+    #[error("the expected sha256 is malformed")]
+    Checksum(#[source] DigestError),
+    /// The source could not be fetched, or is not what its digest says.
+    #[error("cannot fetch the source {url}")]
     Fetch {
         /// Its address, without user and password.
         url: String,
         /// The cause.
         #[source]
-        source: FetchError,
+        source: DownloadError,
     },
     /// The archive could not be unpacked.
     #[error("cannot unpack the source archive {url}")]
@@ -100,6 +107,21 @@ pub enum ContextError {
         #[source]
         source: crate::rootfs::RootfsError,
     },
+    /// The files of a git repository could not be had.
+    #[error("cannot read the repository {url}")]
+    Repository {
+        /// Its address, without user and password.
+        url: String,
+        /// The cause.
+        #[source]
+        source: RepositoryError,
+    },
+    /// A commit's files could not be laid out.
+    #[error("cannot lay out the files of the repository")]
+    LayOut(#[source] crate::rootfs::RootfsError),
+    /// A file that cannot be a context.
+    #[error("the source {0} is neither an archive nor a Dockerfile")]
+    NoContext(String),
     /// The archive is of no known form.
     #[error("cannot read the source archive {url}")]
     Form {
@@ -126,17 +148,28 @@ impl ContextError {
 }
 
 impl Context {
-    /// Opens the request's source; archives and inline files are laid out under `scratch`.
+    /// Opens the request's source; archives and inline files are laid out under `scratch`. `http` says which hosts may
+    /// be spoken to.
     ///
     /// # Errors
     /// When the source or the Dockerfile cannot be had.
-    pub async fn open(request: &BuildRequest, scratch: &Path) -> Result<Self, ContextError> {
+    pub async fn open(
+        request: &BuildRequest,
+        scratch: &Path,
+        http: &HttpSettings,
+    ) -> Result<Self, ContextError> {
         let laid_out = match &request.source {
             Source::Empty => files::lay_out(&[], scratch)?,
             Source::Inline { files } => files::lay_out(files, scratch)?,
             Source::Directory { path } => LaidOut::directory(Path::new(path))?,
             Source::ConfigMap { path, modes } => files::config_map(Path::new(path), modes)?,
-            Source::Http { url, sha256 } => archive::fetch(url, sha256, scratch).await?,
+            Source::Http { url, sha256 } => {
+                archive::fetch(url, sha256.as_deref(), http, scratch).await?
+            }
+            Source::Git { .. } => git::fetch(request, http, scratch).await?,
+            Source::Archive { path } => {
+                archive::lay_out(Path::new(path), path.clone(), scratch).await?
+            }
         };
         let laid_out = laid_out.below(&request.context_path)?;
         Self::from_laid_out(laid_out, &request.dockerfile)
@@ -148,10 +181,13 @@ impl Context {
             DockerfileSource::Inline(text) => (text.clone(), "Dockerfile".to_owned()),
             DockerfileSource::Path(path) => read_dockerfile(&root, path)?,
         };
-        let own = read_ignore(&root, &format!("{dockerfile_name}{IGNORE_FILE}"))?;
-        let ignore = match own {
-            Some(own) => Some(own),
-            None => read_ignore(&root, IGNORE_FILE)?,
+        let own = format!("{dockerfile_name}{IGNORE_FILE}");
+        let ignore = match source.has_ignore_file {
+            true => match read_ignore(&root, &own)? {
+                Some(own) => Some(own),
+                None => read_ignore(&root, IGNORE_FILE)?,
+            },
+            false => None,
         };
         Ok(Self {
             tree: source.tree,
@@ -202,6 +238,8 @@ struct LaidOut {
     root: OwnedFd,
     newest: Option<i64>,
     revision: Option<String>,
+    /// Whether an ignore file in it counts: not where it comes from elsewhere as a whole, as in BuildKit.
+    has_ignore_file: bool,
 }
 
 impl LaidOut {
@@ -213,6 +251,16 @@ impl LaidOut {
             root,
             newest,
             revision: None,
+            has_ignore_file: true,
+        })
+    }
+
+    /// A directory with what came from elsewhere.
+    fn remote(path: &Path) -> Result<Self, ContextError> {
+        let has_ignore_file = false;
+        Ok(Self {
+            has_ignore_file,
+            ..Self::directory(path)?
         })
     }
 

@@ -47,7 +47,7 @@ impl<'a> CopyPlan<'a> {
         match request.source.get(&found.path) {
             Some(node) if node.is_directory() => {
                 let visible = Visible::new(request, found)?;
-                self.directory_contents(&found.path, &destination, &visible)?;
+                self.directory_contents(request.source, &found.path, &destination, &visible)?;
             }
             Some(node) => self.named_file(&found.path, name_of(&found.name), node, destination)?,
             None => {
@@ -58,6 +58,17 @@ impl<'a> CopyPlan<'a> {
                 });
             }
         }
+        Ok(self.take_entries())
+    }
+
+    /// The entries of everything in another tree than the request's.
+    ///
+    /// # Errors
+    /// When the destination cannot take it. What was planned for it before is lost then.
+    pub fn copy_tree(&mut self, source: &FsTree) -> Result<Vec<CopyEntry>, CopyError> {
+        let destination = self.target.resolve(self.request.destination.as_bytes())?;
+        let visible = Visible::but(self.request.exclude);
+        self.directory_contents(source, b"", &destination, &visible)?;
         Ok(self.take_entries())
     }
 
@@ -153,17 +164,17 @@ impl<'a> CopyPlan<'a> {
     /// Copies what is in a directory; the destination itself keeps what it is, or is made anew.
     fn directory_contents(
         &mut self,
+        tree: &FsTree,
         source: &[u8],
         destination: &[u8],
         visible: &Visible<'_>,
     ) -> Result<(), CopyError> {
         self.ensure_directory(destination, self.request.mode)?;
-        let request = self.request;
         // Where directories of the source ended up: the destination's links are followed.
         let mut places: HashMap<&[u8], Vec<u8>> = HashMap::new();
         places.insert(source, destination.to_vec());
         let mut unseen: Option<&[u8]> = None;
-        for (path, node) in request.source.walk(source) {
+        for (path, node) in tree.walk(source) {
             if path.len() == source.len() || unseen.is_some_and(|hidden| is_below(path, hidden)) {
                 continue;
             }
@@ -173,7 +184,7 @@ impl<'a> CopyPlan<'a> {
                 }
                 continue;
             }
-            let parent = self.place_of(request.source, parent_of(path), &mut places)?;
+            let parent = self.place_of(tree, parent_of(path), &mut places)?;
             let place = join_paths(&parent, name_of(path));
             if node.is_directory() {
                 let place = self.directory(path, node, &place)?;

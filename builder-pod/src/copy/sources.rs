@@ -17,6 +17,8 @@ pub struct FoundSource {
     pub path: Vec<u8>,
     /// What of the directory is copied, relative to it; `None` for all of it.
     pub pattern: Option<String>,
+    /// Which of the copy's sources it comes from.
+    pub position: usize,
 }
 
 /// Every source in the order written; the matches of a wildcard in the order of their paths.
@@ -25,16 +27,18 @@ pub struct FoundSource {
 /// When a named source does not exist, or all wildcards together match nothing.
 pub fn find_sources(request: &CopyRequest<'_>) -> Result<Vec<FoundSource>, CopyError> {
     let mut found = Vec::new();
-    for source in request.sources {
+    for (position, source) in request.sources.iter().enumerate() {
+        let before = found.len();
+        let clean = clean(source);
         if request.parents {
             with_parents(request, source, &mut found)?;
-            continue;
-        }
-        let clean = clean(source);
-        if glob::has_wildcard(&clean) {
+        } else if glob::has_wildcard(&clean) {
             matches(request, source, &clean, &mut found)?;
         } else {
             found.push(named(request, source, clean.into_bytes())?);
+        }
+        for found in &mut found[before..] {
+            found.position = position;
         }
     }
     match request.sources.first() {
@@ -106,6 +110,7 @@ fn named(request: &CopyRequest<'_>, source: &str, name: Vec<u8>) -> Result<Found
             name,
             path,
             pattern: None,
+            position: 0,
         });
     }
     Err(CopyError::NotFound {

@@ -31,6 +31,16 @@ impl<'a> Visible<'a> {
         })
     }
 
+    /// Everything below a root, but for what is left out.
+    pub(super) fn but(exclude: Option<&'a IgnoreFile>) -> Self {
+        Self {
+            ignore: None,
+            exclude,
+            include: None,
+            prefix: 0,
+        }
+    }
+
     /// Whether `path`, below the source, is copied.
     pub(super) fn shows(&self, path: &[u8]) -> bool {
         let relative = text(path.get(self.prefix..).unwrap_or_default());

@@ -14,12 +14,14 @@ use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::report::BuildReport;
 use stagecraft_protocol::request::{BuildRequest, Mode, Pins, Timestamps};
 use stagecraft_protocol::verdict::{Outcome, Shape};
+use stagecraft_registry::HttpSettings;
 
 use crate::context::Context;
 use crate::execute::{Executor, Parts, StageResult};
 use crate::export::{Destination, ExportError, Exported, Exporter};
 use crate::failure::{chain, is_disk_full, pushing};
 use crate::progress::Progress;
+use crate::remote::Remotes;
 use crate::runners::{RunnerError, RunnerPool, RunnerSource};
 use crate::store::Store;
 use crate::times::Times;
@@ -39,7 +41,7 @@ pub struct Surroundings {
     pub outputs: Vec<OutputPlan>,
     /// Where progress goes.
     pub progress: Progress,
-    /// Refuse registries on loopback: in a pod a `RUN` could answer there.
+    /// Refuse registries and other hosts on loopback: in a pod a `RUN` could answer there.
     pub refuse_loopback: bool,
 }
 
@@ -153,14 +155,19 @@ async fn build(
     let pool = RunnerPool::open(runners, scratch.clone(), request.parallel_stages)
         .await
         .map_err(|error| runner_failure(&error))?;
+    let store = Arc::new(Store::new(scratch.clone(), Arc::clone(&registry)));
+    let http = HttpSettings {
+        refuse_loopback,
+        ..HttpSettings::default()
+    };
     let common = Common {
         request,
-        store: Arc::new(Store::new(scratch.clone(), Arc::clone(&registry))),
+        remotes: Arc::new(Remotes::new(Arc::clone(&store), http)),
+        store: Arc::clone(&store),
         pool: Arc::new(pool),
         progress: progress.clone(),
         has_several: planned.len() > 1,
     };
-    let store = Arc::clone(&common.store);
     let results = common.execute(planned, report).await?;
     let exporter = Exporter {
         store,
@@ -197,6 +204,7 @@ async fn build(
 struct Common<'a> {
     request: &'a BuildRequest,
     store: Arc<Store>,
+    remotes: Arc<Remotes>,
     pool: Arc<RunnerPool>,
     progress: Progress,
     has_several: bool,
@@ -237,6 +245,7 @@ impl Common<'_> {
             runners: Arc::clone(&self.pool),
             images: planned.images,
             named: planned.named,
+            remotes: Arc::clone(&self.remotes),
             progress: self.progress.clone(),
             platform_name: platform.filter(|_| self.has_several),
             memory_limit_bytes: self.request.memory_limit_bytes,

@@ -16,8 +16,8 @@ use stagecraft_protocol::failure::{Failure, FailureReason};
 use stagecraft_protocol::progress::plan_title;
 use stagecraft_protocol::request::{BuildRequest, Pins, RegistrySettings};
 use stagecraft_registry::{
-    ClientSettings, Credentials, HostSettings, Registry, RegistryClient, RegistryError,
-    ResolvedImage,
+    ClientSettings, Credentials, HostSettings, HttpSettings, Registry, RegistryClient,
+    RegistryError, ResolvedImage,
 };
 
 use crate::context::{Context, ContextError, NamedContextError, NamedContexts};
@@ -62,7 +62,11 @@ pub(super) async fn plan(
     )?);
     let platforms = platforms(request)?;
     let vertex = progress.internal("load build context");
-    let context = match Context::open(request, scratch).await {
+    let http = HttpSettings {
+        refuse_loopback,
+        ..HttpSettings::default()
+    };
+    let context = match Context::open(request, scratch, &http).await {
         Ok(context) => Arc::new(context),
         Err(error) => {
             vertex.error(chain(&error));
@@ -187,7 +191,7 @@ pub(super) async fn explain(
 ) -> Result<Explained, Box<Failure>> {
     let registry = client(&request.registries, &request.credential_files, false)?;
     let platform = platforms(request)?.remove(0);
-    let context = Context::open(request, scratch)
+    let context = Context::open(request, scratch, &HttpSettings::default())
         .await
         .map_err(|error| context_failure(&error))?;
     let (dockerfile, mut found) = stagecraft_dockerfile::parse(&context.dockerfile);
@@ -426,9 +430,11 @@ fn context_failure(error: &ContextError) -> Box<Failure> {
         _ => FailureReason::Context,
     };
     let mut failure = Failure::new(reason, chain(error));
-    if let ContextError::Fetch { source, .. } = error {
-        failure.transient = source.is_transient();
-    }
+    failure.transient = match error {
+        ContextError::Fetch { source, .. } => source.is_transient(),
+        ContextError::Repository { source, .. } => source.is_transient(),
+        _ => false,
+    };
     Box::new(failure)
 }
 

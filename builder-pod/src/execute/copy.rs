@@ -1,12 +1,15 @@
 //! COPY, ADD and WORKDIR: what they put where becomes a layer, and stands in the root where there is one.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
 use stagecraft_dockerfile::ignore::IgnoreFile;
 use stagecraft_layer::{Decoder, FsTree, LayerId, LayerReader, Node, NodeKind, Time, parent_of};
-use stagecraft_plan::{ContextId, Copy, CopySource, InlineFile, ModeChange, WorkDirectory};
+use stagecraft_plan::{
+    ContextId, Copy, CopySource, InlineFile, ModeChange, RemoteSource, WorkDirectory,
+};
 
 use super::StepError;
 use super::put::{Contents, Put, Source, SourceTree, make, read_error};
@@ -16,6 +19,7 @@ use crate::copy::{
     CopyEntry, CopyPlan, CopyRequest, FoundSource, USER_FILE_LIMIT, Users, find_sources,
     resolve_owner, resolve_user,
 };
+use crate::remote::Fetched;
 use crate::store::{LayerTar, blocking};
 use crate::times;
 
@@ -60,7 +64,7 @@ impl ResolvedCopy<'_> {
 }
 
 impl StageBuild<'_> {
-    /// COPY, and ADD of local files.
+    /// COPY and ADD.
     pub(super) async fn copy(&mut self, copy: &Copy) -> Result<(), WithTail> {
         let source = self.source(&copy.from).await?;
         self.prepare().await?;
@@ -90,8 +94,8 @@ impl StageBuild<'_> {
         self.put(puts).await
     }
 
-    /// What arrives: the sources in their order, archives unpacked where the instruction does that, then the
-    /// Dockerfile's own documents.
+    /// What arrives: the sources in their order, those that are fetched among them, archives unpacked where the
+    /// instruction does that; then the Dockerfile's own documents.
     async fn plan_copy(
         &self,
         copy: &Copy,
@@ -107,7 +111,11 @@ impl StageBuild<'_> {
         };
         let mut plan = CopyPlan::new(&request);
         let mut puts = Vec::new();
+        let mut remotes = copy.remotes.iter().peekable();
         for found in &found {
+            while let Some(remote) = remotes.next_if(|one| one.position <= found.position) {
+                puts.append(&mut self.remote(&mut plan, copy, &remote.source).await?);
+            }
             match archives.get(&found.path) {
                 Some(archive) => {
                     let entries = plan.unpack(archive.tree.planned()?)?.into_iter();
@@ -116,10 +124,41 @@ impl StageBuild<'_> {
                 None => puts.extend(self.puts(plan.copy(found)?, source).await?),
             }
         }
+        for remote in remotes {
+            puts.append(&mut self.remote(&mut plan, copy, &remote.source).await?);
+        }
         for document in &copy.documents {
             puts.append(&mut self.document(&mut plan, document)?);
         }
         Ok(puts)
+    }
+
+    /// What is fetched: a commit's files, or one file. An archive stays one, unless the instruction says otherwise.
+    async fn remote(
+        &self,
+        plan: &mut CopyPlan<'_>,
+        copy: &Copy,
+        source: &RemoteSource,
+    ) -> Result<Vec<Put>, StepError> {
+        let fetched = self.executor.remotes.get(source).await?;
+        let entries = match &*fetched {
+            Fetched::Files(checkout) => plan.copy_tree(&checkout.tree)?,
+            Fetched::File(file) => {
+                let path = file.path.clone();
+                let open = move || File::open(&path);
+                if copy.unpack == Some(true)
+                    && let Some(archive) = self.archive(file.name.clone().into(), open).await?
+                {
+                    let archive = Arc::new(archive);
+                    let entries = plan.unpack(archive.tree.planned()?)?.into_iter();
+                    return Ok(entries.map(|entry| Put::new(entry, &archive)).collect());
+                }
+                plan.copy_inline(file.name.as_bytes(), &file.node)?
+            }
+        };
+        let source = Arc::new(Source::fetched(fetched));
+        let put = |entry| Put::new(entry, &source);
+        Ok(entries.into_iter().map(put).collect())
     }
 
     /// A file whose content stands in the Dockerfile. It has no time of its own.
@@ -148,7 +187,12 @@ impl StageBuild<'_> {
             return Ok(archives);
         };
         for found in found {
-            if let Some(archive) = self.archive(context, &found.path).await? {
+            if !context.tree.get(&found.path).is_some_and(Node::is_file) {
+                continue;
+            }
+            let (context, path) = (Arc::clone(context), found.path.clone());
+            let open = move || context.open_file(&path);
+            if let Some(archive) = self.archive(found.path.clone(), open).await? {
                 archives.insert(found.path.clone(), Arc::new(archive));
             }
         }
@@ -174,20 +218,15 @@ impl StageBuild<'_> {
         Ok(entries.into_iter().map(put).collect())
     }
 
-    /// The entries of a source that is an archive, and its tar in scratch; `None` when it is something else.
+    /// The entries of a file that is an archive, and its tar in scratch; `None` when it is something else.
     async fn archive(
         &self,
-        context: &Arc<Context>,
-        path: &[u8],
+        shown: Vec<u8>,
+        open: impl Fn() -> std::io::Result<File> + Send + 'static,
     ) -> Result<Option<Source>, StepError> {
-        if !context.tree.get(path).is_some_and(Node::is_file) {
-            return Ok(None);
-        }
-        let path = path.to_vec();
-        let (context, scratch) = (Arc::clone(context), self.executor.store.scratch_file("add"));
+        let scratch = self.executor.store.scratch_file("add");
         blocking(move || {
-            let failed = |error| read_error(&path, error);
-            let open = || context.open_file(&path);
+            let failed = |error| read_error(&shown, error);
             let Ok(decoder) = Decoder::new(open().map_err(failed)?) else {
                 return Ok(None);
             };

@@ -1,9 +1,12 @@
 //! Why a step failed, and the failure it makes with its place in the Dockerfile.
 
+use std::sync::Arc;
+
 use stagecraft_protocol::failure::{Failure, FailureReason};
 
 use crate::copy::{CopyError, UserError};
 use crate::failure::{chain, is_disk_full, reading};
+use crate::remote::RemoteError;
 use crate::rootfs::RootfsError;
 use crate::runners::RunnerError;
 use crate::store::StoreError;
@@ -29,6 +32,9 @@ pub enum StepError {
     /// A user or group does not exist.
     #[error(transparent)]
     User(#[from] UserError),
+    /// Something that ADD fetches could not be had; several steps may want it.
+    #[error(transparent)]
+    Remote(#[from] Arc<RemoteError>),
     /// A file that is to be copied could not be read.
     #[error("cannot read {path}")]
     Read {
@@ -112,7 +118,7 @@ impl StepError {
             }
             Self::Layer(_) => FailureReason::BaseImage,
             Self::Copy(_) | Self::User(_) => FailureReason::Dockerfile,
-            Self::Read { .. } => FailureReason::Context,
+            Self::Read { .. } | Self::Remote(_) => FailureReason::Context,
             Self::Exit { .. } | Self::Signal { .. } | Self::NotStarted(_) => {
                 FailureReason::StepFailed
             }
@@ -139,6 +145,7 @@ impl StepError {
             Self::Store(StoreError::Fetch { source, .. }) => {
                 failure.transient = source.is_transient();
             }
+            Self::Remote(error) => failure.transient = error.is_transient(),
             Self::Runner(RunnerError::Lost { .. }) => failure.transient = true,
             _ => {}
         }

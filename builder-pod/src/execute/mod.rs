@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::progress::Progress;
+use crate::remote::Remotes;
 use crate::runners::RunnerPool;
 use crate::store::Store;
 use crate::times::Times;
@@ -59,6 +60,8 @@ pub struct Executor {
     pub images: HashMap<ImageId, ResolvedImage>,
     /// The named contexts whose files the plan uses.
     pub named: HashMap<ContextId, Arc<Context>>,
+    /// What ADD fetches.
+    pub remotes: Arc<Remotes>,
     /// Where progress goes.
     pub progress: Progress,
     /// What progress calls the platform, where there are several.
@@ -92,6 +95,8 @@ pub struct Parts {
     pub images: HashMap<ImageId, ResolvedImage>,
     /// The named contexts whose files the plan uses.
     pub named: HashMap<ContextId, Arc<Context>>,
+    /// What ADD fetches.
+    pub remotes: Arc<Remotes>,
     /// Where progress goes.
     pub progress: Progress,
     /// What progress calls the platform, where there are several.
@@ -134,6 +139,7 @@ impl Executor {
             runners,
             images,
             named,
+            remotes,
             progress,
             platform_name,
             times,
@@ -146,6 +152,7 @@ impl Executor {
             runners,
             images,
             named,
+            remotes,
             progress,
             platform_name,
             times,
@@ -164,6 +171,14 @@ impl Executor {
         for position in 0..self.plan.stages.len() {
             let executor = Arc::clone(self);
             tasks.spawn(async move { stage::execute(&executor, position).await });
+        }
+        for source in self.plan.remotes() {
+            let (executor, source) = (Arc::clone(self), source.clone());
+            // An error shows again, with its place, in the step that wants it.
+            tasks.spawn(async move {
+                let _ = executor.remotes.get(&source).await;
+                Ok(())
+            });
         }
         while let Some(ended) = tasks.join_next().await {
             match ended {

@@ -15,6 +15,7 @@ use stagecraft_layer::{Changes, FsTree, LayerId, Node, TarIndex, compare_paths};
 use super::{StageResult, StepError};
 use crate::context::Context;
 use crate::copy::CopyEntry;
+use crate::remote::Fetched;
 use crate::runners::Lease;
 use crate::store::{LayerTar, Store};
 
@@ -30,6 +31,8 @@ pub(super) enum Contents {
     Context(Arc<Context>),
     Archive(Arc<LayerTar>),
     Document(Arc<[u8]>),
+    /// A file, or a commit of a git repository.
+    Fetched(Arc<Fetched>),
     Layers(HashMap<LayerId, Arc<LayerTar>>),
 }
 
@@ -90,10 +93,30 @@ impl Source {
         }
     }
 
+    /// Something that was fetched.
+    pub(super) fn fetched(fetched: Arc<Fetched>) -> Self {
+        let tree = match &*fetched {
+            Fetched::File(_) => Arc::default(),
+            Fetched::Files(checkout) => Arc::clone(&checkout.tree),
+        };
+        Self {
+            tree: SourceTree::Layers(tree),
+            contents: Contents::Fetched(fetched),
+        }
+    }
+
     /// Opens a file by its path in the source.
     fn open(&self, path: &[u8]) -> std::io::Result<Box<dyn Read>> {
-        if let Contents::Document(content) = &self.contents {
-            return Ok(Box::new(std::io::Cursor::new(Arc::clone(content))));
+        match &self.contents {
+            Contents::Document(content) => {
+                return Ok(Box::new(std::io::Cursor::new(Arc::clone(content))));
+            }
+            Contents::Fetched(fetched) => {
+                if let Fetched::File(file) = &**fetched {
+                    return Ok(Box::new(File::open(&file.path)?));
+                }
+            }
+            _ => {}
         }
         let node = self.tree.tree().and_then(|tree| tree.get(path));
         match node {
@@ -145,6 +168,10 @@ impl Contents {
             Self::Context(context) => Ok(Box::new(context.open_file(path)?)),
             Self::Archive(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
             Self::Document(content) => Ok(Box::new(std::io::Cursor::new(Arc::clone(content)))),
+            Self::Fetched(fetched) => match &**fetched {
+                Fetched::Files(checkout) => Ok(Box::new(checkout.open(path, node)?)),
+                Fetched::File(file) => Ok(Box::new(File::open(&file.path)?)),
+            },
             Self::Layers(tars) => match tars.get(&node.layer) {
                 Some(tar) => Ok(Box::new(tar.open(node.content_path(path))?)),
                 None => Err(std::io::ErrorKind::NotFound.into()),

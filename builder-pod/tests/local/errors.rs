@@ -34,7 +34,7 @@ fn a_missing_source_is_named_with_what_looks_like_it() {
 #[test]
 fn what_is_not_supported_is_refused_with_its_line() {
     let (failure, _) =
-        Workspace::with_dockerfile("FROM scratch\nADD https://files.example/x /\n").failure(&[]);
+        Workspace::with_dockerfile("FROM scratch\nADD git@files.example:x.git /\n").failure(&[]);
     assert_eq!(
         (failure["reason"].as_str(), failure["line"].as_u64()),
         (Some("Dockerfile"), Some(2))

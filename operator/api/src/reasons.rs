@@ -80,7 +80,7 @@ reasons! {
 
     /// The Dockerfile is wrong: syntax, unknown stage, a cycle, a missing COPY source.
     Dockerfile Failure,
-    /// The build context could not be had, or is not what its digest says.
+    /// The build context, or what ADD fetches, could not be had, or is not what its digest says.
     Context Failure,
     /// An image named by FROM or --from does not exist or cannot be used.
     BaseImage Failure,

@@ -303,7 +303,7 @@ fn source(spec: &ImageBuildSpec, mounts: &mut Mounts, problems: &mut Vec<String>
         }
         (None, None, Some(http)) => Source::Http {
             url: http.url.clone(),
-            sha256: http.sha256.clone(),
+            sha256: Some(http.sha256.clone()),
         },
         (None, None, None) => Source::Empty,
         _ => {

@@ -21,7 +21,7 @@ const WAYS_OUT: &[(&str, &str)] = &[
     ),
     (
         "Context",
-        "Check that the source exists, and that its `sha256` is that of the archive as it is served.",
+        "Check that it exists, and that its `sha256` or `--checksum` is that of the file as it is served.",
     ),
     (
         "BaseImage",

@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("stagecraft-api", &[]),
     ("stagecraft-protocol", &[]),
     ("stagecraft-dockerfile", &[]),
+    ("stagecraft-git", &[]),
     ("stagecraft-image", &[]),
     (
         "stagecraft-plan",
@@ -23,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "stagecraft-protocol",
             "stagecraft-dockerfile",
+            "stagecraft-git",
             "stagecraft-image",
             "stagecraft-plan",
             "stagecraft-layer",

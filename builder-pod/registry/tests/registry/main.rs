@@ -6,10 +6,11 @@
     reason = "a test that meets the unexpected fails"
 )]
 
-mod archive;
 mod auth;
+mod download;
 mod fake;
 mod hosts;
 mod pull;
 mod push;
 mod server;
+mod web;

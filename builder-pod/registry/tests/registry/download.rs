@@ -1,29 +1,37 @@
-//! Archives over HTTP.
+//! Files over HTTP.
 
 use stagecraft_image::Digest;
-use stagecraft_registry::{ArchiveSettings, ContextError, ErrorKind, fetch_archive_with};
+use stagecraft_registry::{DownloadError, DownloadSettings, Downloaded, ErrorKind, download};
 
 use crate::fake::{chain, impatient};
 use crate::server::{Answer, Asked, Server};
 
 const ARCHIVE: &[u8] = b"not really an archive";
 
-fn settings() -> ArchiveSettings {
-    ArchiveSettings {
+fn settings() -> DownloadSettings {
+    DownloadSettings {
         retry: impatient(),
         size_limit: 1000,
-        ..ArchiveSettings::default()
+        ..DownloadSettings::default()
     }
 }
 
 /// What stands in the file after a fetch that succeeds.
-async fn fetch(url: &str, sha256: &str) -> Result<Vec<u8>, ContextError> {
+async fn fetch(url: &str, expected: &Digest) -> Result<Vec<u8>, DownloadError> {
+    fetch_any(url, Some(expected)).await.map(|(bytes, _)| bytes)
+}
+
+async fn fetch_any(
+    url: &str,
+    expected: Option<&Digest>,
+) -> Result<(Vec<u8>, Downloaded), DownloadError> {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("archive");
-    let size = fetch_archive_with(&settings(), url, sha256, &path).await?;
+    let path = directory.path().join("file");
+    let downloaded = download(&settings(), url, expected, &path).await?;
     let bytes = std::fs::read(path).unwrap();
-    assert_eq!(bytes.len() as u64, size);
-    Ok(bytes)
+    assert_eq!(bytes.len() as u64, downloaded.size);
+    assert_eq!(Digest::of(&bytes), downloaded.digest);
+    Ok((bytes, downloaded))
 }
 
 async fn serve(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Server, String) {
@@ -35,9 +43,7 @@ async fn serve(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> (Se
 #[tokio::test]
 async fn an_archive_with_the_right_digest_is_fetched() {
     let (server, url) = serve(|_| Answer::new(200).body(ARCHIVE)).await;
-    let sha256 = Digest::of(ARCHIVE);
-    assert_eq!(fetch(&url, &sha256.hex()).await.unwrap(), ARCHIVE);
-    assert_eq!(fetch(&url, &sha256.to_string()).await.unwrap(), ARCHIVE);
+    assert_eq!(fetch(&url, &Digest::of(ARCHIVE)).await.unwrap(), ARCHIVE);
     assert_eq!(
         server.asked()[0].header("authorization"),
         Some("Basic am9lOnMzY3JldA==")
@@ -48,16 +54,12 @@ async fn an_archive_with_the_right_digest_is_fetched() {
 async fn another_digest_is_an_error_that_says_both() {
     let (_server, url) = serve(|_| Answer::new(200).body(ARCHIVE)).await;
     let (expected, found) = (Digest::of(b"other"), Digest::of(ARCHIVE));
-    let error = fetch(&url, &expected.hex()).await.unwrap_err();
+    let error = fetch(&url, &expected).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DigestMismatch);
     assert!(!error.is_transient());
     assert_eq!(
         error.to_string(),
-        format!(
-            "the archive has sha256 {}, not {}",
-            found.hex(),
-            expected.hex()
-        )
+        format!("it has sha256 {}, not {}", found.hex(), expected.hex())
     );
 }
 
@@ -69,7 +71,7 @@ async fn an_archive_that_is_too_large_is_cut_off() {
             ..Answer::new(200).body(vec![0; 1001])
         })
         .await;
-        let error = fetch(&url, &Digest::of(b"").hex()).await.unwrap_err();
+        let error = fetch(&url, &Digest::of(b"")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
     }
 }
@@ -89,22 +91,16 @@ async fn a_fetch_that_breaks_off_or_stumbles_is_started_again() {
             },
         )
         .await;
-    assert_eq!(
-        fetch(&url, &Digest::of(ARCHIVE).hex()).await.unwrap(),
-        ARCHIVE
-    );
+    assert_eq!(fetch(&url, &Digest::of(ARCHIVE)).await.unwrap(), ARCHIVE);
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_have_it_is_named_without_the_password() {
     let (server, url) = serve(|_| Answer::new(404).body("<html>")).await;
-    let error = fetch(&url, &Digest::of(b"").hex()).await.unwrap_err();
+    let error = fetch(&url, &Digest::of(b"")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let host = &server.address;
-    assert_eq!(
-        chain(&error),
-        format!("cannot fetch the archive: {host} does not have the archive")
-    );
+    assert_eq!(chain(&error), format!("{host} does not have /a.tar.gz"));
     assert!(!format!("{error:?}").contains("s3cret"));
 }
 
@@ -112,7 +108,7 @@ async fn a_server_that_does_not_have_it_is_named_without_the_password() {
 async fn redirections_lead_to_http_only_and_end_some_day() {
     let (elsewhere, target) = serve(|_| Answer::new(200).body(ARCHIVE)).await;
     let target = target.replace("joe:s3cret@", "");
-    let sha256 = Digest::of(ARCHIVE).hex();
+    let sha256 = Digest::of(ARCHIVE);
     let (_server, url) = serve(move |_| Answer::new(302).header("Location", &target)).await;
     assert_eq!(fetch(&url, &sha256).await.unwrap(), ARCHIVE);
     assert_eq!(elsewhere.asked()[0].header("authorization"), None);
@@ -130,11 +126,11 @@ async fn redirections_lead_to_http_only_and_end_some_day() {
 }
 
 #[tokio::test]
-async fn addresses_and_checksums_that_are_none_are_refused() {
-    let sha256 = Digest::of(b"").hex();
+async fn addresses_that_are_none_are_refused() {
+    let sha256 = Digest::of(b"");
     for url in ["", "x.tar.gz", "file:///etc/passwd", "ftp://h/x"] {
         let error = fetch(url, &sha256).await.unwrap_err();
-        assert!(matches!(error, ContextError::Url), "{url}: {error:?}");
+        assert!(matches!(error, DownloadError::Url), "{url}: {error:?}");
     }
     let error = fetch("http://169.254.169.254/latest", &sha256)
         .await
@@ -144,6 +140,60 @@ async fn addresses_and_checksums_that_are_none_are_refused() {
         "{}",
         chain(&error)
     );
-    let error = fetch("http://h/x", "abc").await.unwrap_err();
-    assert!(matches!(error, ContextError::Checksum(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_the_server_says_of_a_file_is_kept() {
+    let (_server, url) = serve(|_| {
+        Answer::new(200)
+            .header("Last-Modified", "Tue, 15 Nov 1994 12:45:26 GMT")
+            .body(ARCHIVE)
+    })
+    .await;
+    let (bytes, downloaded) = fetch_any(&url, None).await.unwrap();
+    assert_eq!(bytes, ARCHIVE);
+    assert_eq!(
+        downloaded.last_modified.as_deref(),
+        Some("Tue, 15 Nov 1994 12:45:26 GMT")
+    );
+}
+
+#[tokio::test]
+async fn a_machine_of_its_own_is_refused_where_a_step_could_answer() {
+    let (server, url) = serve(|_| Answer::new(200).body(ARCHIVE)).await;
+    let mut settings = settings();
+    settings.http.refuse_loopback = true;
+    let port = server.address.rsplit(':').next().unwrap();
+    for url in [url, format!("http://localhost:{port}/x")] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let error = download(&settings, &url, None, &path).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{}", chain(&error));
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_never_ends_is_cut_off_in_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx";
+            stream.write_all(head).await.unwrap();
+            open.push(stream);
+        }
+    });
+    let settings = DownloadSettings {
+        time_limit: std::time::Duration::from_millis(50),
+        ..settings()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let url = format!("http://{address}/x");
+    let error = download(&settings, &url, None, &path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{}", chain(&error));
+    assert!(error.is_transient());
 }
