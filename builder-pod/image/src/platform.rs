@@ -127,26 +127,89 @@ impl Platform {
         self.distance(candidate).is_some()
     }
 
-    /// How far `candidate` is from this platform: 0 for the same, more for an older variant that runs here too,
-    /// none for what does not run here. Later variants of `arm` and `amd64` run what the earlier ones do.
+    /// How far `candidate` is from this platform: 0 for the same, more for what runs here too, none for what does not.
+    /// The order is that of containerd: earlier variants of `arm`, `amd64` and `arm64`, then the 32-bit architecture
+    /// that `amd64` and `arm64` machines can have.
     #[must_use]
     pub fn distance(&self, candidate: &Self) -> Option<u32> {
         let (wanted, candidate) = (self.normalised(), candidate.normalised());
-        if wanted.os != candidate.os || wanted.architecture != candidate.architecture {
+        if wanted.os != candidate.os {
             return None;
         }
-        if wanted.variant == candidate.variant {
-            return Some(0);
-        }
-        if !matches!(wanted.architecture.as_str(), "arm" | "amd64") {
-            return None;
-        }
-        let number = |platform: &Self| match platform.variant.as_deref() {
-            None => Some(1),
-            Some(variant) => variant.strip_prefix('v')?.parse::<u32>().ok(),
-        };
-        number(&wanted)?.checked_sub(number(&candidate)?)
+        let variant = candidate.variant.as_deref().unwrap_or_default();
+        let found = wanted.runs().iter().position(|runs| {
+            (runs.0, runs.1.as_str()) == (candidate.architecture.as_str(), variant)
+        });
+        found.and_then(|found| u32::try_from(found).ok())
     }
+
+    /// Architectures and variants that a platform in its normal form runs, the nearest first.
+    fn runs(&self) -> Vec<(&str, String)> {
+        let variant = self.variant.as_deref().unwrap_or_default();
+        let mut runs = Vec::new();
+        match self.architecture.as_str() {
+            "amd64" => {
+                runs.push(("amd64", variant.to_owned()));
+                let levels = (2..number(variant)).rev().map(|level| format!("v{level}"));
+                runs.extend(levels.map(|level| ("amd64", level)));
+                if number(variant) > 1 {
+                    runs.push(("amd64", String::new()));
+                }
+                runs.push(("386", String::new()));
+            }
+            "arm" => runs.extend(arm(variant).map(|variant| ("arm", variant))),
+            "arm64" => {
+                runs.push(("arm64", variant.to_owned()));
+                runs.extend(arm64(variant).map(|variant| ("arm64", variant)));
+                runs.extend(arm("v8").map(|variant| ("arm", variant)));
+            }
+            other => runs.push((other, variant.to_owned())),
+        }
+        runs
+    }
+}
+
+/// The number of a variant, without what stands behind a dot; 0 where it has none, or one that no variant will have.
+fn number(variant: &str) -> u32 {
+    let number = variant.strip_prefix('v').unwrap_or_default();
+    let major = number.split('.').next().unwrap_or_default();
+    small(major)
+}
+
+fn small(digits: &str) -> u32 {
+    const LARGEST: u32 = 99;
+    let number = digits.parse().ok();
+    number.filter(|number| *number <= LARGEST).unwrap_or(0)
+}
+
+/// A variant of `arm` with those before it, the fifth being the first one.
+fn arm(variant: &str) -> impl Iterator<Item = String> + use<> {
+    let earlier = (5..number(variant))
+        .rev()
+        .map(|number| format!("v{number}"));
+    std::iter::once(variant.to_owned()).chain(earlier)
+}
+
+/// The variants of `arm64` before one: `v9.N` has everything of `v8.(N+5)`, of which there are ten. The eighth has no
+/// number in the normal form.
+fn arm64(variant: &str) -> impl Iterator<Item = String> + use<> {
+    const LAST_OF_THE_EIGHTH: u32 = 9;
+    let minor = variant.split_once('.').map_or("0", |(_, minor)| minor);
+    let minor = small(minor);
+    let is_ninth = number(variant) == 9;
+    let ninth = if is_ninth { minor } else { 0 };
+    let eighth = match number(variant) {
+        9 => (minor + 6).min(LAST_OF_THE_EIGHTH + 1),
+        8 => minor,
+        _ => 0,
+    };
+    let name = |major: u32, minor: u32| match (major, minor) {
+        (8, 0) => String::new(),
+        (major, 0) => format!("v{major}"),
+        (major, minor) => format!("v{major}.{minor}"),
+    };
+    let ninth = (0..ninth).rev().map(move |minor| name(9, minor));
+    ninth.chain((0..eighth).rev().map(move |minor| name(8, minor)))
 }
 
 impl fmt::Display for Platform {
@@ -259,11 +322,28 @@ mod tests {
             ("linux/arm64", "linux/arm64/v8", Some(0)),
             ("linux/arm/v7", "linux/arm/v6", Some(1)),
             ("linux/arm/v6", "linux/arm/v7", None),
+            ("linux/arm/v7", "linux/arm/v5", Some(2)),
+            ("linux/arm/v7", "linux/arm/v4", None),
+            ("linux/amd64/v3", "linux/amd64/v2", Some(1)),
             ("linux/amd64/v3", "linux/amd64", Some(2)),
+            ("linux/amd64/v3", "linux/386", Some(3)),
             ("linux/amd64", "linux/amd64/v2", None),
-            ("linux/amd64", "linux/386", None),
+            ("linux/amd64", "linux/386", Some(1)),
+            ("linux/386", "linux/amd64", None),
             ("linux/amd64", "windows/amd64", None),
             ("linux/arm64", "linux/arm64/v9", None),
+            ("linux/arm64", "linux/arm/v8", Some(1)),
+            ("linux/arm64", "linux/arm/v6", Some(3)),
+            ("linux/arm64/v9", "linux/arm64", Some(6)),
+            ("linux/arm64/v9.1", "linux/arm64/v9", Some(1)),
+            ("linux/arm64/v9.1", "linux/arm64/v8.6", Some(2)),
+            ("linux/arm64/v9.7", "linux/arm64/v8.9", Some(8)),
+            ("linux/arm64/v8.2", "linux/arm64/v8.1", Some(1)),
+            ("linux/arm64/v8.2", "linux/arm64", Some(2)),
+            ("linux/arm/v7", "linux/arm64", None),
+            ("linux/s390x", "linux/s390x", Some(0)),
+            ("linux/arm/v4000000000", "linux/arm/v7", None),
+            ("linux/arm64/v9.4000000000", "linux/arm64/v9", None),
         ];
         for (here, candidate, distance) in cases {
             let (here, candidate): (Platform, Platform) =
