@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stagecraft_dockerfile::git_reference::GitReference;
-use stagecraft_dockerfile::{Code, Diagnostic, Span, nearest};
+use stagecraft_dockerfile::{Code, Diagnostic, Span, nearest, without_passwords};
 use stagecraft_image::{Digest, Platform, Reference};
 
 use crate::operation::RemoteSource;
@@ -127,8 +127,9 @@ impl NamedContexts {
 
 /// What a value means: `name` is what was looked for, `key` how the request calls it.
 fn read(name: &str, key: &str, value: &str) -> Result<NamedContext, BadContext> {
+    let shown = without_passwords(value);
     let bad = |problem: String| BadContext {
-        message: format!("the named context {key} is {value:?}: {problem}"),
+        message: format!("the named context {key} is {shown:?}: {problem}"),
         help: None,
     };
     let Some((scheme, rest)) = value.split_once(':') else {
@@ -159,7 +160,7 @@ fn read(name: &str, key: &str, value: &str) -> Result<NamedContext, BadContext> 
             const KINDS: [&str; 5] = ["docker-image", "oci-layout", "http", "https", "git"];
             Err(BadContext {
                 message: format!(
-                    "the named context {key} is {value:?}: {scheme} is no kind of a context"
+                    "the named context {key} is `{scheme}:…`: {scheme} is no kind of a context"
                 ),
                 help: Some(match nearest(scheme, KINDS) {
                     Some(meant) => format!("did you mean {meant}?"),
@@ -261,6 +262,10 @@ mod tests {
         assert_eq!(problem.help.as_deref(), Some("did you mean docker-image?"));
         let problem = read("a", "a", "target:b").unwrap_err();
         assert!(problem.message.contains("target is no kind of a context"));
+        for address in ["ssh://me:secret@b/c", "https://me:secret@b/c.git?wrong=1"] {
+            let problem = read("a", "a", address).unwrap_err();
+            assert!(!problem.message.contains("secret"), "{}", problem.message);
+        }
         assert!(read("a", "a", "docker-image://A").is_err());
         assert!(read("a", "a", "oci-layout://store:tag").is_err());
     }
