@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecraft_protocol::runner::{EngineMessage, ExecuteRequest, RunnerMessage};
 use stagecraft_sandbox::{Channel, ChannelError, Listener, LocalOptions, SandboxError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::rootfs::Rootfs;
 
@@ -113,6 +113,8 @@ pub struct RunnerPool {
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
     started: Mutex<u32>,
+    /// Read by every launch from its begin to its end.
+    launches: Arc<RwLock<()>>,
 }
 
 /// A runner on loan.
@@ -155,6 +157,7 @@ impl RunnerPool {
             permits,
             idle: Mutex::new(idle),
             started: Mutex::new(0),
+            launches: Arc::default(),
         })
     }
 
@@ -186,12 +189,23 @@ impl RunnerPool {
             *started - 1
         };
         let (program, root) = (program.clone(), self.scratch.join(format!("root-{index}")));
-        let runner = crate::store::blocking(move || launch(program, root, index)).await?;
+        let launching = Arc::clone(&self.launches).read_owned().await;
+        let launched = crate::store::blocking(move || {
+            let launched = launch(program, root, index);
+            drop(launching);
+            launched
+        });
+        let runner = launched.await?;
         Ok(Lease {
             runner,
             content: None,
             permit,
         })
+    }
+
+    /// Waits for launches that nobody waits for any more: a runner whose scratch is gone complains.
+    pub async fn settle(&self) {
+        drop(self.launches.write().await);
     }
 
     /// What roots hold is of no use any more: whoever gets one empties it.

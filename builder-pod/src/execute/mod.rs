@@ -184,8 +184,9 @@ impl Executor {
             match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => {
-                    tasks.abort_all();
+                    tasks.shutdown().await;
                     self.shared.board.cancel_rest();
+                    self.runners.settle().await;
                     return Err(failure);
                 }
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
