@@ -24,6 +24,11 @@ const UNIT: &[SystemPackage] = &[SystemPackage {
 
 const LOCAL: &[SystemPackage] = &[
     SystemPackage {
+        name: "git",
+        shows: "/usr/bin/git",
+        purpose: "the server of the repositories that local builds fetch",
+    },
+    SystemPackage {
         name: "busybox-static",
         shows: "/bin/busybox",
         purpose: "the root file system of sandbox tests",
