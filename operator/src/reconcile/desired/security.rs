@@ -3,7 +3,7 @@
 //! Invariant: no container has a capability, and none can get one.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, PodSecurityContext, SeccompProfile, SecurityContext,
+    Capabilities, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl,
 };
 
 /// User and group of a pod without runners. Nothing on a node belongs to it.
@@ -22,7 +22,17 @@ pub(super) fn pod(runners: u32) -> PodSecurityContext {
             type_: "RuntimeDefault".to_owned(),
             localhost_profile: None,
         }),
+        sysctls: (runners > 0).then(|| vec![low_ports()]),
         ..PodSecurityContext::default()
+    }
+}
+
+/// Lets a `RUN` start a server on a port below 1024, `nginx -t` for example, as root of a usual container may. Of the
+/// pod's own network only, and one of the settings that Pod Security `restricted` admits.
+fn low_ports() -> Sysctl {
+    Sysctl {
+        name: "net.ipv4.ip_unprivileged_port_start".to_owned(),
+        value: "0".to_owned(),
     }
 }
 
