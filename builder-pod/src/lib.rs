@@ -4,6 +4,8 @@
 //! `context` -> (parse, plan) -> `execute` (with `copy`, `remote`, `rootfs`, `runners`, `store`) -> `export`.
 //! Invariant: the engine never executes a build's code; that is the runner's part (crate `stagecraft-sandbox`).
 
+pub mod agents;
+pub mod caches;
 pub mod cli;
 pub mod context;
 pub mod copy;
@@ -19,5 +21,6 @@ pub mod progress;
 pub mod remote;
 pub mod rootfs;
 pub mod runners;
+pub mod secrets;
 pub mod store;
 pub mod times;

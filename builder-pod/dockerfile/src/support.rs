@@ -11,24 +11,18 @@ use crate::options::{Network, Security};
 #[must_use]
 pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let mut refuse = |what: &str, span: Span| {
+    let mut refuse = |what: &str, span: Span, way_out: Option<&str>| {
         let message = format!("{what} is not supported yet");
-        found.push(Diagnostic::error(Code::NotSupported, span, message).within(&instruction.text));
+        let mut diagnostic = Diagnostic::error(Code::NotSupported, span, message);
+        diagnostic.help = way_out.map(str::to_owned);
+        found.push(diagnostic.within(&instruction.text));
     };
     match &instruction.kind {
-        Kind::Run(run) => {
-            run_flags(run, &mut refuse);
-            let script = instruction.heredocs.first();
-            if let Some(script) = script.filter(|_| run.is_document)
-                && script.content.starts_with("#!")
-            {
-                refuse("a here-document of RUN that begins with #!", script.span);
-            }
-        }
+        Kind::Run(run) => run_flags(run, &mut refuse),
         Kind::Add(add) => {
             for source in &add.sources {
                 if let Some(what) = transport(&source.value) {
-                    refuse(what, source.span);
+                    refuse(what, source.span, None);
                 }
             }
         }
@@ -38,17 +32,25 @@ pub fn check(instruction: &Instruction) -> Vec<Diagnostic> {
 }
 
 /// A flag that asks for what is done anyway is none to refuse.
-fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span)) {
+fn run_flags(run: &RunInstruction, refuse: &mut impl FnMut(&str, Span, Option<&str>)) {
     let options = &run.options;
     for flag in &run.flags {
-        let is_done = match flag.name.as_str() {
-            "network" => options.network == Network::Default,
-            "security" => options.security == Security::Sandbox,
-            _ => false,
+        let (what, way_out) = match flag.name.as_str() {
+            "network" if options.network == Network::Host => (
+                "RUN --network=host",
+                "a step has the network of its pod: leave the flag out, or take --network=none",
+            ),
+            "security" if options.security == Security::Insecure => (
+                "RUN --security=insecure",
+                "a step never has more rights than its pod, which has none: leave the flag out",
+            ),
+            "device" => (
+                "RUN --device",
+                "no device of the machine is in a build's pod: do in the running container what needs one",
+            ),
+            _ => continue,
         };
-        if !is_done {
-            refuse(&format!("RUN --{}", flag.name), flag.span);
-        }
+        refuse(what, flag.span, Some(way_out));
     }
 }
 

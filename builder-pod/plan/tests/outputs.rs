@@ -123,7 +123,7 @@ fn the_page_names_every_member_of_the_document() {
                 FROM unused\nFROM scratch\nCOPY --from=b / /\nRUN --mount=from=b,target=/z x\nENV A=$B\n";
     let (plan, diagnostics) = explained(text);
     let errors = plan.refused.len();
-    assert!(errors > 5 && diagnostics.len() > errors, "{diagnostics:?}");
+    assert!(errors > 1 && diagnostics.len() > errors, "{diagnostics:?}");
     let mut found = BTreeSet::new();
     members(&plan.document(&diagnostics), &mut found);
     let is_missing = |name: &&String| !page.contains(&format!("`{name}`"));

@@ -1,6 +1,6 @@
 //! The build request: everything the engine is told, by the operator or by the command line.
 //!
-//! Invariant: it holds no secret. Credentials and CA bundles are named by path.
+//! Invariant: it holds no secret. Credentials, secrets and CA bundles are named by path.
 
 use std::collections::BTreeMap;
 
@@ -53,6 +53,9 @@ pub struct BuildRequest {
     /// Paths of `config.json`/`.dockerconfigjson` files with credentials, the first match wins.
     #[serde(default)]
     pub credential_files: Vec<String>,
+    /// What steps may have as secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretFile>,
     /// How many runners stand ready (containers of the pod, or local processes that may be started).
     pub runners: u32,
     /// How many `RUN` steps may execute at a time.
@@ -189,6 +192,16 @@ pub enum Timestamps {
     SourceTime,
     /// Seconds since 1970: set as `SOURCE_DATE_EPOCH`; later times are clamped to it.
     Epoch(i64),
+}
+
+/// A secret for `RUN --mount=type=secret`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretFile {
+    /// Its name in the Dockerfile.
+    pub id: String,
+    /// Absolute path of the file that holds its value.
+    pub path: String,
 }
 
 /// How to reach one registry.

@@ -11,6 +11,9 @@ use crate::ownership::SpecialOwner;
 /// Name of the abstract socket that the engine of a pod listens on.
 pub const SOCKET_NAME: &str = "stagecraft";
 
+/// Where the scripts of a Dockerfile stand: on the memory file system that a runtime mounts on `/dev`.
+pub const SCRIPT_DIRECTORY: &str = "/dev/pipes";
+
 /// Most bytes of a frame's JSON.
 pub const FRAME_LIMIT: u32 = 64 * 1024 * 1024;
 
@@ -28,7 +31,7 @@ pub enum EngineMessage {
 }
 
 /// One `RUN` step, ready to execute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecuteRequest {
     /// Program and arguments; the program is looked up in the environment's `PATH` inside the root.
@@ -45,6 +48,35 @@ pub struct ExecuteRequest {
     pub groups: Vec<u32>,
     /// Owners of inodes that cannot carry the attribute, set by the engine since the last step.
     pub special_owners: Vec<SpecialOwner>,
+    /// A program that stands in the Dockerfile; the runner puts it in its place and takes it away again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
+    /// What the engine put into the root for this step alone, links resolved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountPoint>,
+    /// Whether its programs can open no socket but those of this machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_network: bool,
+}
+
+/// A file or directory that is to behave as if it were mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MountPoint {
+    /// Absolute path inside the root, without links.
+    pub path: String,
+    /// Whether writes to it fail.
+    pub read_only: bool,
+}
+
+/// A file that is there, mode 0755, while a step runs, in a directory that no layer ever holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Script {
+    /// Its path below [`SCRIPT_DIRECTORY`]: parts joined by `/`, none of them `.` or `..`.
+    pub name: String,
+    /// What is in it.
+    pub content: String,
 }
 
 /// From a runner to the engine.

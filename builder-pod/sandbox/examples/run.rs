@@ -53,8 +53,7 @@ fn run(user: &str, mut arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error
         working_directory: "/".to_owned(),
         uid: uid.parse()?,
         gid: gid.parse()?,
-        groups: vec![],
-        special_owners: vec![],
+        ..ExecuteRequest::default()
     };
     let output: OwnedFd = std::io::stdout().as_fd().try_clone_to_owned()?;
     let error: OwnedFd = std::io::stderr().as_fd().try_clone_to_owned()?;

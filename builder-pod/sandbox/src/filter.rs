@@ -9,7 +9,7 @@ mod notified;
 mod program;
 
 pub(crate) use denied::denying;
-pub(crate) use notified::notifying;
+pub(crate) use notified::{Special, notifying};
 
 /// The filter of the self-test: one harmless call notifies.
 pub(crate) fn testing() -> Vec<libc::sock_filter> {

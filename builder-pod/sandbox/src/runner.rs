@@ -9,6 +9,7 @@ mod clean;
 mod local;
 mod lookup;
 mod pod;
+mod script;
 mod self_test;
 mod session;
 mod step;

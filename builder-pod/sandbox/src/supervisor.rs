@@ -13,6 +13,7 @@ mod identity;
 mod owner;
 mod peer;
 mod permission;
+mod places;
 mod records;
 mod reserve;
 mod socket;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
+use stagecraft_protocol::runner::MountPoint;
 
 pub(crate) use credentials::Credentials;
 pub(crate) use records::Records;
@@ -31,6 +33,7 @@ use crate::system::memory::Reach;
 use crate::system::notification::{Notification, Notifications, Reply};
 use caller::Caller;
 use credentials::CredentialTable;
+use places::Places;
 use reserve::Reserve;
 use socket::PendingSocket;
 
@@ -45,6 +48,7 @@ pub(crate) struct Supervisor {
     stopped: AtomicBool,
     reserve: Reserve,
     checks_permissions: bool,
+    places: Places,
 }
 
 /// A thread looks this often whether calls wait for an answer: looking costs a call of its own.
@@ -63,7 +67,7 @@ pub(crate) enum Place {
 type Handled = Result<Reply, Errno>;
 
 impl Supervisor {
-    /// A supervisor for a step that starts with these credentials. The calling process carries their number from
+    /// A supervisor for a step that starts with these credentials and has these mounts. The calling process carries their number from
     /// here on, and so do the processes that it forks.
     ///
     /// # Errors
@@ -72,6 +76,7 @@ impl Supervisor {
         reach: Reach,
         first: Credentials,
         records: Arc<Records>,
+        mounts: Vec<MountPoint>,
     ) -> Result<Self, Errno> {
         Ok(Self {
             checks_permissions: !first.is_root(),
@@ -82,6 +87,7 @@ impl Supervisor {
             has_pending: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             reserve: Reserve::default(),
+            places: Places::new(mounts),
         })
     }
 
@@ -145,6 +151,7 @@ impl Supervisor {
         {
             self.check_permissions(caller)?;
         }
+        self.check_places(caller)?;
         match caller.call() {
             libc::SYS_getuid
             | libc::SYS_geteuid

@@ -19,6 +19,8 @@ mod conformance;
 mod escapes;
 #[path = "runner/harness.rs"]
 mod harness;
+#[path = "runner/lent.rs"]
+mod lent;
 #[path = "runner/probe.rs"]
 mod probe;
 

@@ -12,7 +12,9 @@ use super::context::Given;
 use super::contexts::build_contexts;
 use super::errors::{ErrorFormat, usage};
 use super::outputs::outputs;
+use crate::caches::Caches;
 use crate::engine::OutputPlan;
+use crate::execute::Lendings;
 use crate::export::Exported;
 use crate::{engine, runners};
 
@@ -90,6 +92,16 @@ pub(super) struct BuildArguments {
     /// Push to every --tag (the same as --output type=registry)
     #[arg(long)]
     pub(super) push: bool,
+    /// A secret for RUN --mount=type=secret: the content of a file or of an environment variable; id=NAME alone takes the
+    /// variable NAME, else the file NAME
+    #[arg(long, value_name = "id=NAME[,src=FILE|,env=VARIABLE]")]
+    secret: Vec<String>,
+    /// An SSH agent for RUN --mount=type=ssh, by its socket; without one, that of SSH_AUTH_SOCK
+    #[arg(long, value_name = "NAME[=SOCKET]")]
+    ssh: Vec<String>,
+    /// Directory of the caches of RUN --mount=type=cache [default: stagecraft/mounts in the user's cache directory]
+    #[arg(long, value_name = "DIR")]
+    cache_mounts: Option<PathBuf>,
     /// RUN steps that execute at a time [default: the number of processors]
     #[arg(long, value_name = "N")]
     parallel_stages: Option<u32>,
@@ -133,6 +145,10 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         Ok(scratch) => scratch,
         Err(message) => return usage(&message),
     };
+    let lendings = match lendings(&arguments, scratch.path()) {
+        Ok(lendings) => lendings,
+        Err(message) => return usage(&message),
+    };
     let surroundings = engine::Surroundings {
         scratch: scratch.path().to_owned(),
         runners: runners::RunnerSource::Local {
@@ -141,6 +157,7 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         outputs,
         progress,
         refuse_loopback: false,
+        lendings,
     };
     let ended = super::engine::until_signal(engine::run(&request, surroundings)).await;
     if let Some(file) = &arguments.metadata_file
@@ -167,6 +184,31 @@ pub(super) fn scratch() -> Result<tempfile::TempDir, String> {
         .prefix("stagecraft-")
         .tempdir_in(scratch_parent());
     made.map_err(|error| format!("cannot make a scratch directory: {error}"))
+}
+
+/// What steps may mount beside files.
+fn lendings(arguments: &BuildArguments, scratch: &Path) -> Result<Lendings, String> {
+    Ok(Lendings {
+        secrets: super::secrets::parse(&arguments.secret)?,
+        caches: Caches::new(caches(arguments, scratch)),
+        agents: super::agents::parse(&arguments.ssh)?,
+    })
+}
+
+/// Where the caches of steps outlive a build; a user without a place for that has them as long as the build.
+fn caches(arguments: &BuildArguments, scratch: &Path) -> PathBuf {
+    let own = |variable: &str| {
+        let path = PathBuf::from(std::env::var_os(variable)?);
+        path.is_absolute().then_some(path)
+    };
+    let caches = || own("XDG_CACHE_HOME").or_else(|| Some(own("HOME")?.join(".cache")));
+    match &arguments.cache_mounts {
+        Some(directory) => directory.clone(),
+        None => caches().map_or_else(
+            || scratch.join("caches"),
+            |caches| caches.join("stagecraft/mounts"),
+        ),
+    }
 }
 
 /// Big files belong on a disk, not on the memory file system that `/tmp` often is.
@@ -214,6 +256,7 @@ impl InputArguments {
                 .map_or(Timestamps::BuildTime, Timestamps::Epoch),
             registries: self.registries.settings()?,
             credential_files: docker_config(),
+            secrets: Vec::new(),
             runners: u32::MAX,
             parallel_stages: parallel,
             memory_limit_bytes: None,

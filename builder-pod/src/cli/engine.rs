@@ -12,9 +12,13 @@ use stagecraft_protocol::verdict::{self, Outcome, Verdict};
 use stagecraft_sandbox::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::agents::Agents;
+use crate::caches::Caches;
 use crate::engine::{Ended, OutputPlan};
+use crate::execute::Lendings;
 use crate::export::Destination;
 use crate::progress::Progress;
+use crate::secrets::{SecretSource, Secrets};
 use crate::{engine, runners};
 
 #[derive(clap::Args)]
@@ -44,6 +48,11 @@ pub(super) async fn run(arguments: EngineArguments) -> u8 {
                 outputs: outputs(&request),
                 progress: progress.clone(),
                 refuse_loopback: true,
+                lendings: Lendings {
+                    secrets: secrets(&request),
+                    caches: Caches::new(arguments.scratch.join("caches")),
+                    agents: Agents::default(),
+                },
             };
             (
                 request.mode,
@@ -79,6 +88,18 @@ fn outputs(request: &BuildRequest) -> Vec<OutputPlan> {
         .chain(further)
         .map(pushed)
         .collect()
+}
+
+/// The secrets that are mounted into this container.
+fn secrets(request: &BuildRequest) -> Secrets {
+    let mut secrets = Secrets::default();
+    for secret in &request.secrets {
+        secrets.add(
+            secret.id.clone(),
+            SecretSource::File(PathBuf::from(&secret.path)),
+        );
+    }
+    secrets
 }
 
 /// The request, and the socket that its runners look for from their start on.

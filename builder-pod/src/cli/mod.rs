@@ -2,6 +2,7 @@
 //!
 //! Invariant: only this module reads the environment and writes to the terminal.
 
+mod agents;
 mod build;
 mod context;
 mod contexts;
@@ -11,6 +12,7 @@ mod errors;
 mod lint;
 mod outputs;
 mod plan;
+mod secrets;
 
 use std::process::ExitCode;
 

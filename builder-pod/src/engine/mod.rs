@@ -17,7 +17,7 @@ use stagecraft_protocol::verdict::{Outcome, Shape};
 use stagecraft_registry::HttpSettings;
 
 use crate::context::Context;
-use crate::execute::{Executor, Parts, StageResult};
+use crate::execute::{Executor, Lendings, Parts, StageResult};
 use crate::export::{Destination, ExportError, Exported, Exporter};
 use crate::failure::{chain, is_disk_full, pushing};
 use crate::progress::Progress;
@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub progress: Progress,
     /// Refuse registries and other hosts on loopback: in a pod a `RUN` could answer there.
     pub refuse_loopback: bool,
+    /// What steps may mount beside files.
+    pub lendings: Lendings,
 }
 
 /// Where the result of a target goes.
@@ -131,6 +133,7 @@ async fn build(
         outputs,
         progress,
         refuse_loopback,
+        lendings,
     } = surroundings;
     let report = &mut ended.report;
     let planned = planning::plan(request, &scratch, &progress, refuse_loopback).await?;
@@ -167,6 +170,7 @@ async fn build(
         pool: Arc::new(pool),
         progress: progress.clone(),
         has_several: planned.len() > 1,
+        lendings,
     };
     let results = common.execute(planned, report).await?;
     let exporter = Exporter {
@@ -208,6 +212,7 @@ struct Common<'a> {
     pool: Arc<RunnerPool>,
     progress: Progress,
     has_several: bool,
+    lendings: Lendings,
 }
 
 impl Common<'_> {
@@ -249,6 +254,7 @@ impl Common<'_> {
             progress: self.progress.clone(),
             platform_name: platform.filter(|_| self.has_several),
             memory_limit_bytes: self.request.memory_limit_bytes,
+            lendings: self.lendings.clone(),
         })
     }
 }

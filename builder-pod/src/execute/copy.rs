@@ -200,7 +200,7 @@ impl StageBuild<'_> {
     }
 
     /// Entries with the contents that they have in the source.
-    async fn puts(
+    pub(super) async fn puts(
         &self,
         entries: Vec<CopyEntry>,
         source: &SourceTree,
@@ -285,7 +285,7 @@ impl StageBuild<'_> {
     }
 
     /// The tree of what is copied from; a stage is waited for without holding a runner.
-    async fn source(&mut self, from: &CopySource) -> Result<SourceTree, StepError> {
+    pub(super) async fn source(&mut self, from: &CopySource) -> Result<SourceTree, StepError> {
         match from {
             CopySource::Context => Ok(SourceTree::Context(Arc::clone(&self.executor.context))),
             CopySource::Empty => Ok(SourceTree::Layers(Arc::new(FsTree::new()))),

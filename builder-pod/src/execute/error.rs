@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stagecraft_protocol::failure::{Failure, FailureReason};
 
+use super::mounts::MountError;
 use crate::copy::{CopyError, UserError};
 use crate::failure::{chain, is_disk_full, reading};
 use crate::remote::RemoteError;
@@ -80,6 +81,18 @@ pub enum StepError {
     /// The program could not be started.
     #[error("the command could not be started: {0}")]
     NotStarted(String),
+    /// Something cannot be mounted.
+    #[error("cannot mount {target}")]
+    Mount {
+        /// Where.
+        target: String,
+        /// The cause.
+        #[source]
+        source: MountError,
+    },
+    /// Something that has no target cannot be mounted.
+    #[error(transparent)]
+    Unmountable(#[from] MountError),
     /// The pipes for its output could not be made.
     #[error("cannot make the pipes for the step's output")]
     Pipes(#[source] std::io::Error),
@@ -119,6 +132,7 @@ impl StepError {
             Self::Layer(_) => FailureReason::BaseImage,
             Self::Copy(_) | Self::User(_) => FailureReason::Dockerfile,
             Self::Read { .. } | Self::Remote(_) => FailureReason::Context,
+            Self::Mount { source, .. } | Self::Unmountable(source) => source.reason(),
             Self::Exit { .. } | Self::Signal { .. } | Self::NotStarted(_) => {
                 FailureReason::StepFailed
             }

@@ -5,6 +5,7 @@
 mod board;
 mod copy;
 mod error;
+mod mounts;
 mod output;
 mod put;
 mod run;
@@ -21,15 +22,19 @@ use stagecraft_registry::ResolvedImage;
 use tokio::sync::{OnceCell, SetOnce};
 use tokio::task::JoinSet;
 
+use crate::agents::Agents;
+use crate::caches::Caches;
 use crate::context::Context;
 use crate::progress::Progress;
 use crate::remote::Remotes;
 use crate::runners::RunnerPool;
+use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::times::Times;
 
 use board::Board;
 pub use error::{StepError, StepFailure};
+pub use mounts::MountError;
 
 /// A finished stage.
 #[derive(Debug)]
@@ -70,6 +75,8 @@ pub struct Executor {
     pub times: Times,
     /// Memory limit of the pod, for messages.
     pub memory_limit_bytes: Option<u64>,
+    /// What steps may mount beside files.
+    pub lendings: Lendings,
     shared: Shared,
 }
 
@@ -79,6 +86,17 @@ struct Shared {
     image_trees: HashMap<ImageId, OnceCell<Arc<FsTree>>>,
     board: Board,
     runner_peak: std::sync::atomic::AtomicU64,
+}
+
+/// What steps may mount beside files of the context, a stage or an image.
+#[derive(Clone, Debug)]
+pub struct Lendings {
+    /// Secrets.
+    pub secrets: Secrets,
+    /// Where caches are kept.
+    pub caches: Caches,
+    /// Agents.
+    pub agents: Agents,
 }
 
 /// The parts of an executor that its maker gives.
@@ -105,6 +123,8 @@ pub struct Parts {
     pub times: Times,
     /// Memory limit of the pod, for messages.
     pub memory_limit_bytes: Option<u64>,
+    /// What steps may mount beside files.
+    pub lendings: Lendings,
 }
 
 /// The stages of a plan before anything of it is executed.
@@ -144,6 +164,7 @@ impl Executor {
             platform_name,
             times,
             memory_limit_bytes,
+            lendings,
         } = parts;
         Self {
             plan,
@@ -157,6 +178,7 @@ impl Executor {
             platform_name,
             times,
             memory_limit_bytes,
+            lendings,
             shared,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::progress::Vertex;
+use crate::secrets::Mask;
 
 /// Lines of the tail.
 const TAIL_LINES: usize = 20;
@@ -23,15 +24,15 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Opens two pipes; gives their writing ends for the step.
-    pub(super) fn open(vertex: &Vertex) -> std::io::Result<(Self, [OwnedFd; 2])> {
+    /// Opens two pipes; gives their writing ends for the step. What the mask hides is neither shown nor kept.
+    pub(super) fn open(vertex: &Vertex, mask: &Mask) -> std::io::Result<(Self, [OwnedFd; 2])> {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let flags = rustix::pipe::PipeFlags::CLOEXEC;
         let (out_reader, out) = rustix::pipe::pipe_with(flags)?;
         let (err_reader, err) = rustix::pipe::pipe_with(flags)?;
         let readers = [out_reader, err_reader].map(|reader| {
-            let (vertex, tail) = (vertex.clone(), Arc::clone(&tail));
-            std::thread::spawn(move || read_lines(File::from(reader), &vertex, &tail))
+            let (vertex, tail, mask) = (vertex.clone(), Arc::clone(&tail), mask.clone());
+            std::thread::spawn(move || read_lines(File::from(reader), &vertex, &mask, &tail))
         });
         Ok((
             Self {
@@ -53,7 +54,7 @@ impl Output {
     }
 }
 
-fn read_lines(reader: impl Read, vertex: &Vertex, tail: &Mutex<VecDeque<String>>) {
+fn read_lines(reader: impl Read, vertex: &Vertex, mask: &Mask, tail: &Mutex<VecDeque<String>>) {
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {
@@ -67,8 +68,8 @@ fn read_lines(reader: impl Read, vertex: &Vertex, tail: &Mutex<VecDeque<String>>
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
-        let text = last_overwrite(text.trim_end_matches(['\n', '\r']));
-        vertex.output(text);
+        let text = mask.apply(last_overwrite(text.trim_end_matches(['\n', '\r'])));
+        vertex.output(&text);
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL_LINES {
             tail.pop_front();
@@ -98,9 +99,15 @@ mod tests {
         let mut text: String = (0..30).map(|n| format!("line {n}\n")).collect();
         text.push_str("10%\r50%\r100%\r\nno newline at the end");
         let tail = Mutex::new(VecDeque::new());
-        read_lines(text.as_bytes(), &vertex, &tail);
+        read_lines(
+            text.as_bytes(),
+            &vertex,
+            &Mask::new([b"line 29".as_slice()]),
+            &tail,
+        );
         let tail = tail.into_inner().unwrap();
         assert_eq!(tail.len(), TAIL_LINES);
+        assert_eq!(tail[TAIL_LINES - 3], "***");
         assert_eq!(tail[TAIL_LINES - 2], "100%");
         assert_eq!(tail[TAIL_LINES - 1], "no newline at the end");
     }

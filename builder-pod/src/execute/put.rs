@@ -75,6 +75,12 @@ impl Put {
         self.source.is_some()
     }
 
+    /// The content of a file; an error names it.
+    pub(super) fn open_shown(&self) -> Result<Box<dyn Read>, StepError> {
+        let shown = self.entry.source.as_deref().unwrap_or(&self.entry.path);
+        self.open().map_err(|error| read_error(shown, error))
+    }
+
     /// The content of a file.
     fn open(&self) -> std::io::Result<Box<dyn Read>> {
         match (&self.source, &self.entry.source) {
@@ -202,8 +208,7 @@ pub(super) fn make(
         let node = put.entry.node.clone().in_layer(id);
         if let Some(root) = lease.as_mut().and_then(|lease| lease.runner.root.as_mut()) {
             if put.is_copied() && node.is_file() {
-                let shown = put.entry.source.as_deref().unwrap_or(path);
-                let mut content = put.open().map_err(|error| read_error(shown, error))?;
+                let mut content = put.open_shown()?;
                 root.write_entry(&mut tree, path, &node, Some(&mut *content))?;
             } else {
                 root.write_entry(&mut tree, path, &node, None)?;

@@ -3,14 +3,18 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
+use stagecraft_dockerfile::Network;
+use stagecraft_layer::FsTree;
 use stagecraft_plan::Run;
 use stagecraft_protocol::ownership::SpecialOwner;
-use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage};
+use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage, Script};
 
 use super::StepError;
+use super::mounts::Mounts;
 use super::output::Output;
 use super::put::{LayerFile, write_layer};
 use super::stage::{StageBuild, WithTail};
+use crate::caches::Caches;
 use crate::copy::resolve_user;
 use crate::progress::Vertex;
 use crate::rootfs::Rootfs;
@@ -19,16 +23,23 @@ use crate::store::blocking;
 
 impl StageBuild<'_> {
     pub(super) async fn run(&mut self, run: &Run, vertex: &Vertex) -> Result<(), WithTail> {
+        let mut mounts = self.gather_mounts(run).await?;
         self.ensure_root().await?;
         let user = resolve_user(&run.user, &self.users().await?).map_err(StepError::from)?;
         let request = ExecuteRequest {
             arguments: run.arguments.clone(),
-            environment: environment(&run.environment, user.home.as_deref()),
+            environment: environment(&run.environment, &mut mounts, user.home.as_deref()),
             working_directory: run.working_directory.clone(),
             uid: user.uid,
             gid: user.gid,
             groups: user.groups,
             special_owners: Vec::new(),
+            script: run.script.as_ref().map(|script| Script {
+                name: script.name.clone(),
+                content: script.content.clone(),
+            }),
+            mounts: Vec::new(),
+            without_network: run.network == Network::None,
         };
         let Some(mut lease) = self.lease.take() else {
             return Err(StepError::Unplanned("a RUN without a runner").into());
@@ -36,10 +47,21 @@ impl StageBuild<'_> {
         let Some(root) = lease.runner.root.take() else {
             return Err(StepError::Unplanned("a RUN without a root").into());
         };
-        let (output, writers) = Output::open(vertex).map_err(StepError::Pipes)?;
+        let (output, writers) = Output::open(vertex, &mounts.mask).map_err(StepError::Pipes)?;
         // Ends the step when this future is dropped: because another step failed, or at a signal.
         let ender = lease.runner.ender().map_err(StepError::Pipes)?;
-        let (lease, root, answer) = blocking(move || execute(lease, root, request, writers)).await;
+        let view = match &self.tree {
+            Some(tree) if !mounts.is_empty() => tree.clone(),
+            _ => FsTree::new(),
+        };
+        let caches = self.executor.lendings.caches.clone();
+        let mounting = Mounting {
+            mounts,
+            view,
+            caches,
+        };
+        let (lease, root, answer) =
+            blocking(move || execute(lease, root, request, mounting, writers)).await;
         ender.disarm();
         let log_tail = blocking(move || output.finish()).await;
         let special_owners = match answer.and_then(|answer| self.judge(run, answer)) {
@@ -121,28 +143,76 @@ impl StageBuild<'_> {
     }
 }
 
+/// What is mounted, among which files, and where its caches are.
+struct Mounting {
+    mounts: Mounts,
+    view: FsTree,
+    caches: Caches,
+}
+
 /// Executes the step; blocks until every process of it is dead.
 fn execute(
     mut lease: Lease,
     mut root: Rootfs,
-    mut request: ExecuteRequest,
+    request: ExecuteRequest,
+    mounting: Mounting,
     writers: [OwnedFd; 2],
 ) -> (Lease, Rootfs, Result<RunnerMessage, StepError>) {
-    request.special_owners = root.take_special_owners();
-    let answer = match root.begin_step() {
-        Ok(()) => lease
-            .runner
-            .execute(request, writers)
-            .map_err(StepError::from),
-        Err(error) => Err(error.into()),
-    };
+    let answer = execute_mounted(&mut lease, &mut root, request, mounting, writers);
     (lease, root, answer)
 }
 
-/// The step's environment; HOME is the user's, unless the image sets one.
-fn environment(planned: &[String], home: Option<&str>) -> Vec<String> {
-    let mut environment = planned.to_vec();
-    if !planned.iter().any(|variable| variable.starts_with("HOME=")) {
+fn execute_mounted(
+    lease: &mut Lease,
+    root: &mut Rootfs,
+    mut request: ExecuteRequest,
+    mounting: Mounting,
+    writers: [OwnedFd; 2],
+) -> Result<RunnerMessage, StepError> {
+    let Mounting {
+        mounts,
+        view,
+        caches,
+    } = mounting;
+    root.begin_step()?;
+    let mut mounted = match mounts.is_empty() {
+        true => None,
+        false => Some(mounts.put(root, view, &caches)?),
+    };
+    if let Some(mounted) = &mut mounted {
+        request.mounts = mounted.take_points();
+    }
+    request.special_owners = root.take_special_owners();
+    let answer = lease.runner.execute(request, writers)?;
+    if let Some(mounted) = mounted {
+        let owners = match &answer {
+            RunnerMessage::Exited { special_owners, .. } => special_owners.as_slice(),
+            _ => &[],
+        };
+        mounted.take_away(root, owners)?;
+    }
+    Ok(answer)
+}
+
+/// The step's environment, its secrets last; HOME is the user's, unless something sets one.
+fn environment(planned: &[String], mounts: &mut Mounts, home: Option<&str>) -> Vec<String> {
+    let secrets = std::mem::take(&mut mounts.environment);
+    let is_secret = |variable: &String| {
+        let name = variable.split('=').next();
+        secrets
+            .iter()
+            .any(|secret| secret.split('=').next() == name)
+    };
+    let mut environment: Vec<String> = planned
+        .iter()
+        .filter(|variable| !is_secret(variable))
+        .cloned()
+        .collect();
+    environment.extend(secrets);
+    if !environment
+        .iter()
+        .any(|variable| variable.starts_with("HOME="))
+    {
         environment.push(format!("HOME={}", home.unwrap_or("/")));
     }
     environment

@@ -26,6 +26,18 @@ pub enum RootfsError {
         /// The path inside the root.
         path: String,
     },
+    /// What something is to be put into is no directory.
+    #[error("{path} is not a directory")]
+    NotADirectory {
+        /// The path inside the root.
+        path: String,
+    },
+    /// A step put something else where a mount was.
+    #[error("the step replaced {path}, where something was mounted")]
+    Replaced {
+        /// The path inside the root.
+        path: String,
+    },
     /// A file's content is not as long as its metadata says.
     #[error("{path} has {found} bytes where {expected} were announced")]
     ContentLength {

@@ -11,6 +11,8 @@ mod create;
 mod error;
 mod inode;
 mod parallel;
+mod place;
+mod scan;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,6 +27,8 @@ use stagecraft_layer::{Applier, FsTree, LayerId, LayerReader, Node, Operation, T
 use stagecraft_protocol::ownership::{InodeKey, Override, SpecialOwner};
 
 pub use error::RootfsError;
+pub use place::Places;
+pub use scan::Scan;
 
 use beneath::Beneath;
 use error::{failed, failed_io, show};

@@ -130,7 +130,7 @@ impl Rootfs {
 
     /// Path, inode and change time in one number. Two that fall together by chance hide a change with a
     /// probability of less than one in 10^13 for a million files.
-    fn fingerprint(&self, path: &[u8], status: &Statx) -> u64 {
+    pub(super) fn fingerprint(&self, path: &[u8], status: &Statx) -> u64 {
         let changed = (status.stx_ctime.tv_sec, status.stx_ctime.tv_nsec);
         let inode = (status.stx_dev_major, status.stx_dev_minor, status.stx_ino);
         self.hashes.hash_one((path, inode, changed))
@@ -186,7 +186,7 @@ impl Rootfs {
     }
 
     /// Reads what an inode is to the build; regular files come back open.
-    fn read_node(
+    pub(super) fn read_node(
         &self,
         directory: &OwnedFd,
         path: &[u8],

@@ -73,6 +73,7 @@ impl Workspace {
             .args(more)
             .arg(self.path("context"))
             .env_remove("SOURCE_DATE_EPOCH")
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .output()
             .unwrap();
         Ended {

@@ -16,6 +16,7 @@ mod git;
 mod harness;
 mod hostile;
 mod images;
+mod mounts;
 mod outputs;
 mod platforms;
 mod remote;

@@ -95,13 +95,49 @@ fn triggers_of_a_stage_run_first_in_the_stage_that_begins_with_it() {
 }
 
 #[test]
+fn a_here_document_with_an_interpreter_is_a_program_that_no_layer_holds() {
+    let image = workspace(
+        "ENV NAME=value\nWORKDIR /work\n\
+         RUN <<E\n#!/bin/busybox sh\necho \"$0 $NAME $(busybox pwd)\" > /a\nE\n\
+         SHELL [\"/bin/busybox\", \"sh\", \"-xc\"]\n\
+         RUN <<-E\n\t#!/bin/busybox sh\n\techo $NAME > /b\n\tE\n\
+         RUN busybox ls /dev/pipes > /c 2>&1 || true\n",
+    )
+    .build(&[]);
+    assert_eq!(image.entry("a").content, "/dev/pipes/E value /work\n");
+    assert_eq!(image.entry("b").content, "value\n");
+    assert!(image.entry("c").content.contains("No such file"));
+    let paths = image.paths();
+    assert!(!format!("{paths:?}").contains("pipes"), "{paths:?}");
+}
+
+#[test]
 fn a_here_document_is_what_the_shell_runs_or_reads() {
     let image = workspace(
         "ENV NAME=value\nRUN <<E\nset -e\necho a > /a\necho \"b $(cat /a)\" > /b\nE\n\
-         RUN cat <<ONE - > /c && cat <<-'TWO' > /d\nx $NAME\nONE\n\t$NAME\n\tTWO\n",
+         RUN cat <<ONE - > /c && cat <<-'TWO' > /d\nx $NAME\nONE\n\t$NAME\n\tTWO\n\
+         RUN <<E cat > /e\nfrom standard input\nE\n\
+         RUN cat /dev/fd/3 3<<E > /f\nfrom a descriptor\nE\n\
+         RUN [\"/bin/busybox\", \"sh\", \"-c\", \"echo '<<E' > /g\"]\n",
     )
     .build(&[]);
+    assert_eq!(image.entry("e").content, "from standard input\n");
+    assert_eq!(image.entry("f").content, "from a descriptor\n");
+    assert_eq!(image.entry("g").content, "<<E\n");
     assert_eq!(image.entry("b").content, "b a\n");
     assert_eq!(image.entry("c").content, "x value\n");
     assert_eq!(image.entry("d").content, "$NAME\n");
+}
+
+#[test]
+fn a_step_without_a_network_reaches_not_even_loopback() {
+    let image = workspace(
+        "RUN --network=none busybox wget -O - http://127.0.0.1:1/ > /none 2>&1; busybox nc -l -p 0 >> /none 2>&1; true\n\
+         RUN --network=default busybox wget -O - http://127.0.0.1:1/ > /default 2>&1; true\n",
+    )
+    .build(&[]);
+    let none = &image.entry("none").content;
+    assert_eq!(none.matches("Network is unreachable").count(), 2, "{none}");
+    let default = &image.entry("default").content;
+    assert!(default.contains("Connection refused"), "{default}");
 }

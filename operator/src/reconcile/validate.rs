@@ -163,6 +163,7 @@ pub(crate) fn validate(observed: &Observed, config: &Config) -> Result<ValidBuil
         timestamps: timestamps(spec, &mut problems),
         registries,
         credential_files,
+        secrets: Vec::new(),
         runners: 0,
         parallel_stages: parallel_stages(spec, config),
         memory_limit_bytes: pod.limits.memory.as_ref().and_then(quantity::units),

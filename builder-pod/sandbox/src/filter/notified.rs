@@ -194,9 +194,53 @@ const CHECKED_OLD: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const CHECKED_OLD: &[c_long] = &[];
 
-/// The filter of a step. `checks_permissions`: it starts as another user than root.
-pub(crate) fn notifying(checks_permissions: bool) -> Vec<sock_filter> {
+/// Answered in steps with mounts, some of which may be read-only.
+const TOUCHING: &[c_long] = &[libc::SYS_utimensat];
+
+/// Families of sockets that lead out of the machine, or to the programs of other steps.
+const NETWORKS: [[(u32, Test); 1]; 6] = [
+    family(libc::AF_INET),
+    family(libc::AF_INET6),
+    family(libc::AF_PACKET),
+    family(libc::AF_VSOCK),
+    family(libc::AF_TIPC),
+    family(libc::AF_XDP),
+];
+
+const fn family(number: i32) -> [(u32, Test); 1] {
+    [(0, Test::Is(number as u32))]
+}
+
+/// What is special about a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Special {
+    /// It starts as another user than root.
+    pub(crate) checks_permissions: bool,
+    /// Something in its root is to behave as if it were mounted.
+    pub(crate) has_mounts: bool,
+    /// It has no network. Sockets that are handed to it could only come from outside of the build.
+    pub(crate) without_network: bool,
+}
+
+/// The filter of a step.
+pub(crate) fn notifying(special: Special) -> Vec<sock_filter> {
+    let Special {
+        checks_permissions,
+        has_mounts,
+        without_network,
+    } = special;
     let mut rules = Vec::new();
+    if without_network {
+        let unreachable = Action::Fail(libc::ENETUNREACH);
+        rules.extend(
+            NETWORKS
+                .iter()
+                .map(|family| when(libc::SYS_socket, family, unreachable)),
+        );
+    }
+    if has_mounts {
+        rules.extend(TOUCHING.iter().map(|call| always(*call, Action::Notify)));
+    }
     if checks_permissions {
         rules.extend(
             CHECKED
@@ -221,8 +265,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_a_network_only_sockets_of_the_machine_are_left() {
+        let code = notifying(Special {
+            without_network: true,
+            ..Special::default()
+        });
+        let socket = |family: i32| judge(&code, libc::SYS_socket, [family as u64, 1, 0, 0, 0, 0]);
+        for family in [libc::AF_INET, libc::AF_INET6, libc::AF_PACKET] {
+            assert_eq!(socket(family), Action::Fail(libc::ENETUNREACH));
+        }
+        assert_eq!(socket(libc::AF_UNIX), Action::Allow);
+        assert_eq!(socket(libc::AF_NETLINK), Action::Allow);
+        let usual = notifying(Special::default());
+        let with_network = judge(
+            &usual,
+            libc::SYS_socket,
+            [libc::AF_INET as u64, 1, 0, 0, 0, 0],
+        );
+        assert_eq!(with_network, Action::Allow);
+    }
+
+    #[test]
     fn opens_are_answered_when_they_may_change_something() {
-        let code = notifying(false);
+        let code = notifying(Special::default());
         let open = |flags: i32| judge(&code, libc::SYS_openat, [0, 0, flags as u64, 0, 0, 0]);
         assert_eq!(open(libc::O_RDONLY), Action::Allow);
         assert_eq!(open(libc::O_DIRECTORY), Action::Allow);
@@ -240,7 +305,10 @@ mod tests {
     fn only_a_statx_of_what_is_recorded_is_answered() {
         let asks = |checks, mask: u32| {
             judge(
-                &notifying(checks),
+                &notifying(Special {
+                    checks_permissions: checks,
+                    ..Special::default()
+                }),
                 libc::SYS_statx,
                 [0, 0, 0, mask.into(), 0, 0],
             )
@@ -256,18 +324,21 @@ mod tests {
 
     #[test]
     fn every_open_is_answered_when_permissions_are_checked() {
-        let code = notifying(true);
+        let code = notifying(Special {
+            checks_permissions: true,
+            ..Special::default()
+        });
         assert_eq!(judge(&code, libc::SYS_openat, [0; 6]), Action::Notify);
         assert_eq!(judge(&code, libc::SYS_chdir, [0; 6]), Action::Notify);
         assert_eq!(
-            judge(&notifying(false), libc::SYS_chdir, [0; 6]),
+            judge(&notifying(Special::default()), libc::SYS_chdir, [0; 6]),
             Action::Allow
         );
     }
 
     #[test]
     fn only_the_options_that_matter_are_answered() {
-        let code = notifying(false);
+        let code = notifying(Special::default());
         let option = |first: i32| judge(&code, libc::SYS_prctl, [first as u64, 0, 0, 0, 0, 0]);
         assert_eq!(option(libc::PR_SET_NAME), Action::Allow);
         assert_eq!(option(libc::PR_SET_DUMPABLE), Action::Notify);

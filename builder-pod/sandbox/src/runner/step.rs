@@ -12,10 +12,11 @@ use stagecraft_protocol::runner::{Ending, EngineMessage, ExecuteRequest, RunnerM
 
 use super::clean::Leftovers;
 use super::lookup;
+use super::script::Placed;
 use super::session::{Session, SessionError, ends};
 use super::usage::Usage;
 use crate::channel::ChannelError;
-use crate::filter;
+use crate::filter::{self, Special};
 use crate::supervisor::{Credentials, Place, Supervisor};
 use crate::system::notification::{Notifications, install_notifying};
 use crate::system::process::{self, Program, Reaped, Stage, Wait};
@@ -59,12 +60,22 @@ pub(super) fn execute(
         Err(words) => return Ok(End::Answer(not_started(words))),
     };
     let leftovers = Leftovers::before();
+    let script = match request.script.as_ref().map(Placed::new).transpose() {
+        Ok(script) => script,
+        Err(error) => return Ok(End::Answer(not_started(super::chain(&error)))),
+    };
     let kills = session.kills.count();
     let first = Credentials::new(request.uid, request.gid, request.groups.clone());
-    let supervisor = Supervisor::new(session.reach, first, Arc::clone(&session.records))
-        .map_err(StepError::Credentials)?;
+    let supervisor = Supervisor::new(
+        session.reach,
+        first,
+        Arc::clone(&session.records),
+        request.mounts.clone(),
+    )
+    .map_err(StepError::Credentials)?;
     let running = Running::start(Arc::new(supervisor), program, &request)?;
     let (outcome, dismissed, usage) = running.watch(session)?;
+    drop(script);
     leftovers.remove();
     if dismissed {
         return Ok(End::Dismissed);
@@ -162,7 +173,11 @@ impl Running {
         program: Program,
         request: &ExecuteRequest,
     ) -> Result<Self, StepError> {
-        let filter = filter::notifying(supervisor.checks_permissions());
+        let filter = filter::notifying(Special {
+            checks_permissions: supervisor.checks_permissions(),
+            has_mounts: !request.mounts.is_empty(),
+            without_network: request.without_network,
+        });
         let (sender, receiver) = mpsc::channel::<Result<Notifications, Errno>>();
         // The filter holds for the thread that installs it and for what it forks: the runner itself stays free.
         let starter = std::thread::Builder::new().spawn(move || {

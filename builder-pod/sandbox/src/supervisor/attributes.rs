@@ -64,6 +64,9 @@ impl Supervisor {
             let is_set = matches!(action, Action::Set { .. });
             return Err(if is_set { Errno::PERM } else { Errno::NODATA });
         }
+        if matches!(action, Action::Set { .. } | Action::Remove) {
+            self.refuse_read_only(&target(caller)?)?;
+        }
         if name.as_c_str() != CAPABILITIES {
             return Ok(Reply::Continue);
         }

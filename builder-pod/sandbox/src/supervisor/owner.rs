@@ -34,6 +34,7 @@ impl Supervisor {
                 (caller.target(here, first, flags)?, 1, 2)
             }
         };
+        self.refuse_read_only(&target)?;
         let (uid, gid) = (caller.unsigned(uid), caller.unsigned(gid));
         let who = self.who(caller);
         let keeps_root = [uid, gid].iter().all(|id| [0, KEEP].contains(id));
@@ -71,6 +72,7 @@ impl Supervisor {
             number::FCHMODAT2 => (caller.target(caller.int(0), second, caller.int(3))?, 2),
             _ => (caller.target(here, first, 0)?, 1),
         };
+        self.refuse_read_only(&target)?;
         let who = self.who(caller);
         let permissions = caller.unsigned(mode) & 0o7777;
         // With these bits for its owner, the mode is real whatever kind of inode it is for.

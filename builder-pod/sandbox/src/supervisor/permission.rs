@@ -21,13 +21,13 @@ use super::credentials::{Credentials, capability};
 use crate::filter::number;
 
 const READ: u32 = 4;
-const WRITE: u32 = 2;
+pub(super) const WRITE: u32 = 2;
 const EXECUTE: u32 = 1;
 /// Directories that the kernel or the runtime keeps: what is in them is not of the build.
 const FOREIGN: [&[u8]; 3] = [b"/proc", b"/dev", b"/sys"];
 
 /// What a call wants, besides that every directory on the way can be searched.
-enum Wish {
+pub(super) enum Wish {
     /// This of what is at the path.
     Access(Target, u32),
     /// A new name in the directory of the path.
@@ -203,7 +203,7 @@ fn permit(who: &Credentials, seen: &Override, want: u32) -> Result<(), Errno> {
 }
 
 /// The whole name of what is at a path, without links; `None` when nothing is there.
-fn locate(path: &CStr, follow: bool) -> Option<CString> {
+pub(super) fn locate(path: &CStr, follow: bool) -> Option<CString> {
     let mut flags = OFlags::PATH | OFlags::CLOEXEC;
     if !follow {
         flags |= OFlags::NOFOLLOW;
@@ -225,7 +225,7 @@ fn is_foreign(place: &CStr) -> bool {
 }
 
 /// What a call wants.
-fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
+pub(super) fn wishes(caller: &Caller<'_>) -> Result<Vec<Wish>, Errno> {
     let [_, second, third, fourth, ..] = caller.arguments();
     let no_follow = libc::AT_SYMLINK_NOFOLLOW;
     let named = |directory, path| caller.target(directory, path, no_follow);

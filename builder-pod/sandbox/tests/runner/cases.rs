@@ -13,6 +13,10 @@ use crate::escapes::{
     links_of_a_step_lead_the_engine_nowhere_else, nothing_that_a_step_tries_gets_it_out,
 };
 use crate::harness::{Case, Sandbox, request};
+use crate::lent::{
+    a_place_answers_as_a_mount_point_does,
+    a_script_is_there_while_its_step_runs_and_nothing_of_it_after,
+};
 
 macro_rules! cases {
     ($($name:ident),* $(,)?) => {
@@ -26,6 +30,8 @@ cases![
     a_step_ends_as_its_first_process_does,
     what_cannot_be_started_is_said,
     a_step_has_the_environment_that_it_was_given_and_nothing_else,
+    a_script_is_there_while_its_step_runs_and_nothing_of_it_after,
+    a_place_answers_as_a_mount_point_does,
     owners_and_modes_appear_as_they_were_set_and_are_recorded,
     root_can_use_what_its_mode_closes_to_it,
     a_device_is_a_file_only_underneath,

@@ -159,10 +159,7 @@ pub(crate) fn request(arguments: &[&str]) -> ExecuteRequest {
             .collect(),
         environment: vec!["PATH=/bin".to_owned()],
         working_directory: "/".to_owned(),
-        uid: 0,
-        gid: 0,
-        groups: vec![],
-        special_owners: vec![],
+        ..ExecuteRequest::default()
     }
 }
 

@@ -141,7 +141,8 @@ fn proc(path: &Path) -> Result<(), MountError> {
 
 fn devices(path: &Path) -> Result<(), MountError> {
     directory(path)?;
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    // Programs can be executed there, as in a pod: a script of the Dockerfile stands there.
+    let flags = MountFlags::NOSUID;
     mount("tmpfs", path, "tmpfs", flags, Some(c"mode=755,size=65536k"))
         .map_err(failed("mount a tmpfs on", path))?;
     for name in DEVICES {
@@ -156,6 +157,7 @@ fn devices(path: &Path) -> Result<(), MountError> {
     let terminals = path.join("pts");
     directory(&terminals)?;
     let options = c"newinstance,ptmxmode=0666,mode=0620";
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount("devpts", &terminals, "devpts", flags, Some(options))
         .map_err(failed("mount devpts on", &terminals))?;
     let shared = path.join("shm");
