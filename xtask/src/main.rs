@@ -3,6 +3,7 @@
 //! Each command is a module; this file only parses the command line.
 
 mod bench;
+mod buildkit;
 mod cluster;
 mod command;
 mod demo;
@@ -33,10 +34,16 @@ struct Arguments {
 enum Command {
     /// Set up everything that the tests need and run them all, or one tier of them
     Test {
-        /// unit, local or cluster; all of them when absent
+        /// unit, local, engine or cluster; all of them when absent
         tier: Option<test::Tier>,
         /// The name of a test program, or a part of tests' names
         filter: Option<String>,
+        /// Ask this builder the cases of the engine instead: the answers on record must be its own
+        #[arg(long)]
+        against: Option<test::Judge>,
+        /// Put the answers on record
+        #[arg(long, requires = "against")]
+        update: bool,
     },
     /// From nothing to an image that runs: cluster, chart, the first example
     Demo,
@@ -76,7 +83,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Test { tier, filter } => test::run(tier, filter.as_deref()),
+        Command::Test {
+            tier,
+            filter,
+            against: Some(judge),
+            update,
+        } => test::against(tier, filter.as_deref(), judge, update),
+        Command::Test { tier, filter, .. } => test::run(tier, filter.as_deref()),
         Command::Demo => demo::run(),
         Command::Deploy => deploy::run().map(drop),
         Command::Cluster { action } => cluster::run(&action),

@@ -11,12 +11,16 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::buildkit::BuildKit;
 use crate::cluster::Places;
 use crate::command::{capture, cargo, phase, run as run_program};
 use crate::setup;
 
 /// The package of the end-to-end tests.
 const END_TO_END: &str = "stagecraft-e2e";
+
+/// The test program of the corpus that BuildKit judges.
+const ENGINE: &str = "engine";
 
 /// Crates that compute only: what they test with files needs nothing of the machine.
 const PURE: [&str; 7] = [
@@ -39,8 +43,46 @@ pub(crate) enum Tier {
     Unit,
     /// Sandbox, registry client and engine on this machine, without a cluster
     Local,
+    /// The corpus of builds, held to what BuildKit made of it
+    Engine,
     /// Operator, chart and builds on a real cluster
     Cluster,
+}
+
+/// A builder that knows the right answers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+pub(crate) enum Judge {
+    /// BuildKit 0.34, built from its Go module; needs root
+    BuildKit,
+}
+
+/// Asks a judge the cases of the engine that `filter` selects; with `update` its answers become the record.
+///
+/// # Errors
+/// When the tier is another, the judge cannot be had, or an answer is not the one on record.
+pub(crate) fn against(
+    tier: Option<Tier>,
+    filter: Option<&str>,
+    judge: Judge,
+    update: bool,
+) -> anyhow::Result<()> {
+    ensure!(
+        tier == Some(Tier::Engine),
+        "only the tier `engine` has a judge"
+    );
+    phase("set up local tests", setup::for_local_tests)?;
+    let Judge::BuildKit = judge;
+    let daemon = phase("start BuildKit", BuildKit::start)?;
+    let mut command = workspace_tests();
+    command.args(["--test", ENGINE, "--"]).args(filter);
+    command.args(["--against", daemon.address(), "--buildctl"]);
+    command.arg(daemon.buildctl());
+    command.args(["--port", &daemon.mirror().to_string()]);
+    if update {
+        command.arg("--update");
+    }
+    phase("the corpus against BuildKit", || run_program(&mut command))
 }
 
 /// Runs the tiers that are asked for, in order, until one fails. `filter` is the name of a test program, or a part of
@@ -61,6 +103,12 @@ pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()
             Tier::Local => {
                 phase("set up local tests", setup::for_local_tests)?;
                 found |= phase("local tests", || local(&targets, filter))?;
+            }
+            Tier::Engine => {
+                phase("set up local tests", setup::for_local_tests)?;
+                let programs = BTreeSet::from([ENGINE.to_owned()]);
+                let tests = || run_selected(workspace_tests, &[], &programs, filter);
+                found |= phase("engine tests", tests)?;
             }
             Tier::Cluster => {
                 let kubeconfig = phase("set up cluster tests", deployed_cluster)?;
@@ -217,7 +265,7 @@ impl TestTargets {
                 package
                     .targets
                     .into_iter()
-                    .filter(is_test)
+                    .filter(|target| is_test(target) && target.name != ENGINE)
                     .map(|target| target.name),
             );
         }
@@ -237,7 +285,8 @@ mod tests {
     fn test_programs_are_sorted_into_tiers() {
         let json = r#"{"packages": [
             {"name": "stagecraft-builder", "targets": [
-                {"name": "stagecraft_builder", "kind": ["lib"]}, {"name": "local", "kind": ["test"]}]},
+                {"name": "stagecraft_builder", "kind": ["lib"]}, {"name": "local", "kind": ["test"]},
+                {"name": "engine", "kind": ["test"]}]},
             {"name": "stagecraft-plan", "targets": [{"name": "goldens", "kind": ["test"]}]},
             {"name": "stagecraft-dockerfile", "targets": [{"name": "goldens", "kind": ["test"]}]},
             {"name": "stagecraft-e2e", "targets": [{"name": "examples", "kind": ["test"]}]}

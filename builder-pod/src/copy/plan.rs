@@ -161,6 +161,29 @@ impl<'a> CopyPlan<'a> {
         self.make(place, Some(source), node)
     }
 
+    /// Of a named directory the destination takes the time alone. A root has none of its own, and is in no layer.
+    fn take_time(
+        &mut self,
+        tree: &FsTree,
+        source: &[u8],
+        destination: &[u8],
+    ) -> Result<(), CopyError> {
+        if source.is_empty() || destination.is_empty() {
+            return Ok(());
+        }
+        let time = tree.get(source).map(|node| node.mtime);
+        let (Some(time), Some(there)) = (time, self.target.get(destination)) else {
+            return Ok(());
+        };
+        if there.mtime == time {
+            return Ok(());
+        }
+        let mut node = there.clone();
+        node.mtime = time;
+        self.entries.retain(|entry| entry.path != destination);
+        self.make(destination.to_vec(), None, node)
+    }
+
     /// Copies what is in a directory; the destination itself keeps what it is, or is made anew.
     fn directory_contents(
         &mut self,
@@ -170,6 +193,7 @@ impl<'a> CopyPlan<'a> {
         visible: &Visible<'_>,
     ) -> Result<(), CopyError> {
         self.ensure_directory(destination, self.request.mode)?;
+        self.take_time(tree, source, destination)?;
         // Where directories of the source ended up: the destination's links are followed.
         let mut places: HashMap<&[u8], Vec<u8>> = HashMap::new();
         places.insert(source, destination.to_vec());

@@ -61,6 +61,13 @@ pub(crate) enum Action {
     Status,
 }
 
+/// Builds BuildKit's programs, and the runc that they need, where that was not done before.
+pub(crate) fn build_buildkit(places: &Places) -> anyhow::Result<()> {
+    let _lock = places.lock()?;
+    let phases = Phases::start(places.logs())?;
+    programs::build_buildkit(places, &phases)
+}
+
 /// Carries out `action`.
 pub(crate) fn run(action: &Action) -> anyhow::Result<()> {
     let places = Places::find()?;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -45,6 +45,24 @@ const PLAIN: Module = Module {
     cold: "less than a minute",
 };
 
+const RUNC: Module = Module {
+    name: "runc",
+    programs: &[("github.com/opencontainers/runc", "runc")],
+    c_tags: Some("seccomp"),
+    ..PLAIN
+};
+
+/// The builder that ours is compared with; no cluster needs it.
+const BUILDKIT: Module = Module {
+    name: "buildkit",
+    programs: &[
+        ("github.com/moby/buildkit/cmd/buildctl", "buildctl"),
+        ("github.com/moby/buildkit/cmd/buildkitd", "buildkitd"),
+    ],
+    cold: "about 2 minutes",
+    ..PLAIN
+};
+
 const MODULES: &[Module] = &[
     Module {
         name: "packages",
@@ -56,12 +74,7 @@ const MODULES: &[Module] = &[
         programs: &[("github.com/google/go-containerregistry/cmd/crane", "crane")],
         ..PLAIN
     },
-    Module {
-        name: "runc",
-        programs: &[("github.com/opencontainers/runc", "runc")],
-        c_tags: Some("seccomp"),
-        ..PLAIN
-    },
+    RUNC,
     Module {
         name: "etcd",
         programs: &[("go.etcd.io/etcd/server/v3", "etcd")],
@@ -105,6 +118,18 @@ const MODULES: &[Module] = &[
 
 /// Builds what is missing or was built from other sources.
 pub(crate) fn build(places: &Places, phases: &Phases) -> anyhow::Result<()> {
+    let stamps = build_modules(MODULES, places, phases)?;
+    link_kubernetes(&places.programs())?;
+    build_pause(places, phases, &stamps)
+}
+
+/// The same for BuildKit.
+pub(crate) fn build_buildkit(places: &Places, phases: &Phases) -> anyhow::Result<()> {
+    build_modules(&[RUNC, BUILDKIT], places, phases).map(drop)
+}
+
+/// Builds modules, and returns where their stamps are.
+fn build_modules(modules: &[Module], places: &Places, phases: &Phases) -> anyhow::Result<PathBuf> {
     let stamps = places.programs().join(".stamps");
     fs::create_dir_all(&stamps).with_context(|| format!("cannot create {}", stamps.display()))?;
     let go = capture(
@@ -113,7 +138,7 @@ pub(crate) fn build(places: &Places, phases: &Phases) -> anyhow::Result<()> {
             .current_dir(places.sources()),
     )
     .context("the programs of the test cluster are built with Go, version 1.26 or later")?;
-    for module in MODULES {
+    for module in modules {
         let directory = places.sources().join("modules").join(module.name);
         let stamp = Stamp::default()
             .text(&go)
@@ -134,8 +159,7 @@ pub(crate) fn build(places: &Places, phases: &Phases) -> anyhow::Result<()> {
         })?;
         stamp::set(&stamp_file, &stamp)?;
     }
-    link_kubernetes(&places.programs())?;
-    build_pause(places, phases, &stamps)
+    Ok(stamps)
 }
 
 fn build_module(
