@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::entry::{Content, Entry, Kind};
+use crate::entry::{Content, Entry, Kind, TIME};
 
 /// Archives by name.
 pub(crate) type Archives = BTreeMap<String, Vec<String>>;
@@ -82,14 +82,15 @@ fn append(archive: &mut Vec<u8>, entry: &Entry, archives: &Archives) {
         Kind::Block(major, minor) => (b'4', Vec::new(), &[][..], (*major, *minor)),
     };
     let mut records = Vec::new();
+    let time = entry.time.unwrap_or((TIME, 0));
     if entry.path.len() > 100 {
         record(&mut records, "path", &entry.path);
     }
     if link.len() > 100 {
         record(&mut records, "linkpath", link);
     }
-    if entry.time.1 != 0 {
-        let time = format!("{}.{:09}", entry.time.0, entry.time.1);
+    if time.1 != 0 {
+        let time = format!("{}.{:09}", time.0, time.1);
         record(&mut records, "mtime", time.as_bytes());
     }
     let (uid, gid) = entry.owner;
@@ -144,7 +145,11 @@ fn header(
     put(108, id(entry.owner.0).as_bytes(), 7);
     put(116, id(entry.owner.1).as_bytes(), 7);
     put(124, format!("{size:011o}").as_bytes(), 11);
-    put(136, format!("{:011o}", entry.time.0.max(0)).as_bytes(), 11);
+    put(
+        136,
+        format!("{:011o}", entry.time.map_or(TIME, |time| time.0).max(0)).as_bytes(),
+        11,
+    );
     put(148, b"        ", 8);
     put(156, &[kind], 1);
     put(157, link, 100);

@@ -1,11 +1,14 @@
 //! The two builders that answer a case: ours in local mode, and BuildKit.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::Value;
 
 use crate::case::{Case, Topic};
+use crate::entry::TIME;
 use crate::image;
 use crate::place;
 use crate::registry::Registry;
@@ -45,17 +48,35 @@ pub(crate) fn answer(
     if let Some(ignore) = &case.ignore {
         std::fs::write(context.join(".dockerignore"), ignore).unwrap();
     }
-    place::place(&context, &lines, &archives);
+    let time = own_time();
+    place::place(&context, &lines, &archives, time);
     for file in ["Dockerfile", ".dockerignore"] {
-        place::settle(&context.join(file));
+        place::settle(&context.join(file), time);
     }
-    place::settle(&context);
+    place::settle(&context, time);
     match builder {
         Builder::Ours => ours(directory.path(), case, around),
         Builder::BuildKit(program, address) => {
             buildkit(directory.path(), program, address, case, around)
         }
     }
+}
+
+/// Times that files of contexts have.
+const OWN_TIMES: Range<i64> = TIME + 1..TIME + 99_000_000;
+
+/// The time that files of one context have, for as long as a machine's daemon may remember it: BuildKit takes files of
+/// the same size and time from one build's context for another's.
+fn own_time() -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(0);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    OWN_TIMES.start + (now.cast_signed() * 64 + number) % (OWN_TIMES.end - OWN_TIMES.start)
+}
+
+/// Whether it is a time of some context's files: of two builds at a time that copy the same, BuildKit carries out one.
+pub(crate) fn is_own_time(seconds: i64) -> bool {
+    OWN_TIMES.contains(&seconds)
 }
 
 fn ours(directory: &Path, case: &Case, around: &Surroundings) -> Vec<String> {
@@ -129,9 +150,8 @@ fn buildkit(
     ]);
     command.args(["--frontend", "dockerfile.v0"]);
     for name in ["context", "dockerfile"] {
-        command
-            .arg("--local")
-            .arg(format!("{name}={}", context.display()));
+        let local = format!("{name}={}", context.display());
+        command.arg("--local").arg(local);
     }
     let mut option = |name: &str, value: &str| {
         command.arg("--opt").arg(format!("{name}={value}"));

@@ -44,7 +44,8 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
-    pub(crate) time: (i64, u32),
+    /// Seconds and nanoseconds, if the line says them.
+    pub(crate) time: Option<(i64, u32)>,
     pub(crate) xattrs: Vec<(String, Vec<u8>)>,
 }
 
@@ -103,7 +104,7 @@ impl Entry {
             kind,
             mode,
             owner: options.owner,
-            time: options.time.unwrap_or((TIME, 0)),
+            time: options.time,
             xattrs: options.xattrs,
         }
     }

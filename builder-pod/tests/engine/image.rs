@@ -10,9 +10,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::builders::Surroundings;
+use crate::builders::{Surroundings, is_own_time};
 use crate::case::Case;
-use crate::entry::escape;
+use crate::entry::{TIME, escape};
 
 /// A time from here on is the clock's: 2020.
 const CLOCK: i64 = 1_577_836_800;
@@ -209,13 +209,12 @@ fn line(mut entry: tar::Entry<'_, &[u8]>) -> Line {
         Some(time) => String::from_utf8(time.clone()).unwrap(),
         None => header.mtime().unwrap().to_string(),
     };
-    let is_clock = seconds
-        .split('.')
-        .next()
-        .unwrap()
-        .parse()
-        .is_ok_and(|time: i64| time >= CLOCK);
-    let time = if is_clock { "-".to_owned() } else { seconds };
+    let whole = seconds.split('.').next().unwrap().parse().unwrap_or(0);
+    let time = match whole {
+        CLOCK.. => "-".to_owned(),
+        _ if is_own_time(whole) => TIME.to_string(),
+        _ => seconds,
+    };
     let kind = match header.entry_type() {
         tar::EntryType::Regular => 'f',
         tar::EntryType::Directory => 'd',

@@ -9,35 +9,35 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 
 use crate::archive::{self, Archives};
-use crate::entry::{Content, Entry, Kind, TIME};
+use crate::entry::{Content, Entry, Kind};
 
-/// Makes the files that the lines describe below `root`.
-pub(crate) fn place(root: &Path, lines: &[String], archives: &Archives) {
+/// Makes the files that the lines describe below `root`. Those without a time of their own get `time`.
+pub(crate) fn place(root: &Path, lines: &[String], archives: &Archives, time: i64) {
     let entries: Vec<Entry> = lines.iter().map(|line| Entry::parse(line)).collect();
     let mut times = Vec::new();
     for entry in &entries {
         let path = root.join(OsStr::from_bytes(entry.name()));
-        make_parents(root, &path, &mut times);
+        make_parents(root, &path, time, &mut times);
         make(root, &path, entry, archives);
         dress(&path, entry);
-        times.push((path, entry.time));
+        times.push((path, entry.time.unwrap_or((time, 0))));
     }
     // A directory changes with what is made in it.
-    times.push((root.to_owned(), (TIME, 0)));
+    times.push((root.to_owned(), (time, 0)));
     for (path, time) in times.iter().rev() {
         set_time(path, *time);
     }
 }
 
-fn make_parents(root: &Path, path: &Path, times: &mut Vec<(PathBuf, (i64, u32))>) {
+fn make_parents(root: &Path, path: &Path, time: i64, times: &mut Vec<(PathBuf, (i64, u32))>) {
     let parent = path.parent().unwrap();
     if parent == root || fs::metadata(parent).is_ok() {
         return;
     }
-    make_parents(root, parent, times);
+    make_parents(root, parent, time, times);
     fs::create_dir(parent).unwrap();
     fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
-    times.push((parent.to_owned(), (TIME, 0)));
+    times.push((parent.to_owned(), (time, 0)));
 }
 
 fn make(root: &Path, path: &Path, entry: &Entry, archives: &Archives) {
@@ -94,8 +94,8 @@ fn set_time(path: &Path, (seconds, nanoseconds): (i64, u32)) {
 }
 
 /// Gives a file, if it is there, the time that all files have.
-pub(crate) fn settle(path: &Path) {
+pub(crate) fn settle(path: &Path, time: i64) {
     if path.exists() {
-        set_time(path, (TIME, 0));
+        set_time(path, (time, 0));
     }
 }
