@@ -21,6 +21,15 @@ impl Times {
         epoch.map_or(time, |epoch| time.min(epoch))
     }
 
+    /// The time of what has none of its own: the epoch, if there is one.
+    #[must_use]
+    pub fn settle(self, time: Timestamp) -> Timestamp {
+        let epoch = self
+            .epoch
+            .and_then(|seconds| Timestamp::from_second(seconds).ok());
+        epoch.unwrap_or(time)
+    }
+
     /// The clock's time, clamped: for the end of a RUN.
     #[must_use]
     pub fn now(self) -> Timestamp {
@@ -60,6 +69,13 @@ mod tests {
             times.clamp(Timestamp::from_second(50).unwrap()).as_second(),
             50
         );
+    }
+
+    #[test]
+    fn what_has_no_time_gets_the_epoch() {
+        let early = Timestamp::from_second(5).unwrap();
+        assert_eq!(Times { epoch: Some(9) }.settle(early).as_second(), 9);
+        assert_eq!(Times { epoch: None }.settle(early), early);
     }
 
     #[test]

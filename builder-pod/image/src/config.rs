@@ -89,7 +89,7 @@ pub struct ContainerConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     /// The command, or its further arguments if there is an entrypoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "is_none_or_empty")]
     pub cmd: Option<Vec<String>>,
     /// How to see whether a container is well.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,6 +236,11 @@ impl ImageConfig {
 
 fn layers() -> String {
     "layers".to_owned()
+}
+
+/// Docker and BuildKit write no empty list.
+fn is_none_or_empty(words: &Option<Vec<String>>) -> bool {
+    words.as_ref().is_none_or(Vec::is_empty)
 }
 
 #[allow(

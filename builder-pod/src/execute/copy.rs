@@ -17,7 +17,7 @@ use super::stage::{StageBuild, WithTail};
 use crate::context::Context;
 use crate::copy::{
     CopyEntry, CopyPlan, CopyRequest, FoundSource, USER_FILE_LIMIT, Users, find_sources,
-    resolve_owner, resolve_user,
+    resolve_owner,
 };
 use crate::remote::Fetched;
 use crate::store::{LayerTar, blocking};
@@ -169,7 +169,8 @@ impl StageBuild<'_> {
     ) -> Result<Vec<Put>, StepError> {
         let content: Arc<[u8]> = document.content.as_bytes().into();
         let size = content.len() as u64;
-        let node = Node::new(NodeKind::File { size }, 0o644, 0, 0);
+        let mut node = Node::new(NodeKind::File { size }, 0o644, 0, 0);
+        node.mtime = self.settled(jiff::Timestamp::UNIX_EPOCH);
         let entries = plan.copy_inline(document.name.as_bytes(), &node)?;
         let source = Arc::new(Source::document(content));
         let put = |entry| Put::new(entry, &source);
@@ -270,8 +271,8 @@ impl StageBuild<'_> {
         let owner = if entries.is_empty() || matches!(work.user.as_str(), "" | "0" | "root") {
             (0, 0)
         } else {
-            let user = resolve_user(&work.user, &self.users().await?).map_err(StepError::from)?;
-            (user.uid, user.gid)
+            // A number is its own group here, unlike in a RUN of the same user.
+            resolve_owner(&work.user, &self.users().await?).map_err(StepError::from)?
         };
         let time = self.implicit_time();
         let files = entries.into_iter().rev().map(|path| {
@@ -350,7 +351,7 @@ impl StageBuild<'_> {
             ignored_by,
             // A linked layer depends on nothing below it, its times neither.
             implicit_time: match copy.link {
-                true => Time::default(),
+                true => self.settled(jiff::Timestamp::UNIX_EPOCH),
                 false => self.implicit_time(),
             },
         })
@@ -379,9 +380,13 @@ impl StageBuild<'_> {
 
     /// Directories that nobody described get the time of what is below them.
     fn implicit_time(&self) -> Time {
-        let time = self.executor.times.clamp(self.created);
+        self.settled(self.created)
+    }
+
+    /// A time for what has none of its own, in whole seconds.
+    fn settled(&self, time: jiff::Timestamp) -> Time {
         Time {
-            seconds: time.as_second(),
+            seconds: self.executor.times.settle(time).as_second(),
             nanoseconds: 0,
         }
     }

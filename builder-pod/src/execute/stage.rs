@@ -67,7 +67,7 @@ impl<'a> StageBuild<'a> {
             tree: None,
             stack: Vec::new(),
             history: Vec::new(),
-            created: executor.times.clamp(jiff::Timestamp::UNIX_EPOCH),
+            created: executor.times.settle(jiff::Timestamp::UNIX_EPOCH),
             lease: None,
             base_content: None,
         };
@@ -148,7 +148,7 @@ impl<'a> StageBuild<'a> {
         if let Some(vertex) = vertex {
             vertex.done();
         }
-        self.created = self.executor.times.clamp(self.created);
+        self.created = self.executor.times.settle(self.created);
         let entry = step.history.as_ref();
         self.history
             .extend(entry.map(|entry| entry.entry(Some(self.created.to_string()))));

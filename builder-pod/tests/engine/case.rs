@@ -20,6 +20,12 @@ pub(crate) struct Topic {
     pub(crate) case: Vec<Case>,
     #[serde(default)]
     series: Vec<Series>,
+    /// Our documented differences by the names of cases, for cases of a series.
+    #[serde(default)]
+    differences: BTreeMap<String, String>,
+    /// Mistakes of ours that are not mended yet, likewise.
+    #[serde(default)]
+    open: BTreeMap<String, String>,
 }
 
 /// Cases that differ in a few instructions, which are their names too.
@@ -55,7 +61,7 @@ fn from_scratch() -> String {
 impl Series {
     fn cases(&self) -> impl Iterator<Item = Case> {
         self.steps.iter().map(|steps| {
-            let name = steps.trim_end().replace('\n', "; ");
+            let name = steps.trim_end().replace('\n', "; ").replace('\r', "\\r");
             let parts = [&self.before, steps, &self.after].map(|part| part.trim_end_matches('\n'));
             let parts = parts.into_iter().filter(|part| !part.is_empty());
             Case {
@@ -151,6 +157,14 @@ pub(crate) fn read_all() -> BTreeMap<String, Topic> {
             toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let of_series: Vec<Case> = topic.series.iter().flat_map(Series::cases).collect();
         topic.case.extend(of_series);
+        let (mut differences, mut open) = (topic.differences.clone(), topic.open.clone());
+        for case in &mut topic.case {
+            case.difference = case.difference.take().or(differences.remove(&case.name));
+            case.open = case.open.take().or(open.remove(&case.name));
+        }
+        if let Some(none) = differences.keys().chain(open.keys()).next() {
+            panic!("{}: no case is called {none:?}", path.display());
+        }
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let mut names: Vec<_> = topic.case.iter().map(|case| &case.name).collect();
         names.sort();

@@ -82,7 +82,8 @@ pub(crate) fn is_same(golden: &[String], answer: &[String]) -> bool {
 }
 
 fn is_same_line(golden: &str, answer: &str) -> bool {
-    if golden == answer {
+    // BuildKit does not know the place of every failure.
+    if golden == answer || (golden == "fails" && answer.starts_with("fails in line ")) {
         return true;
     }
     let Some((before, after)) = golden.split_once(" @- ") else {

@@ -58,8 +58,10 @@ fn image(
         .unwrap_or_default();
     let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
     assert_eq!(layers.len(), diff_ids.len(), "layers and diff ids");
-    for (layer, diff_id) in layers.iter().zip(&diff_ids) {
-        if let Some(name) = around.registry.layers.get(diff_id.as_str().unwrap()) {
+    let of_base = layers_of_base(&config);
+    for (number, (layer, diff_id)) in layers.iter().zip(&diff_ids).enumerate() {
+        let known = around.registry.layers.get(diff_id.as_str().unwrap());
+        if let Some(name) = known.filter(|_| number < of_base) {
             lines.push(format!("layer {name}"));
             continue;
         }
@@ -77,6 +79,16 @@ fn image(
             diff_id.as_str().unwrap(),
         ));
     }
+}
+
+/// How many layers the base image has: its history says `layer 1` and so on, and no instruction does.
+fn layers_of_base(config: &Value) -> usize {
+    let history = config["history"].as_array().into_iter().flatten();
+    let is_of_base = |entry: &&Value| {
+        let by = entry["created_by"].as_str();
+        by.is_some_and(|by| by.starts_with("layer "))
+    };
+    history.filter(is_of_base).count()
 }
 
 fn platform(config: &Value, lines: &mut Vec<String>) {
