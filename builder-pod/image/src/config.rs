@@ -266,7 +266,7 @@ mod tests {
     /// Everything at once, in the order it is written.
     const FULL: &str = concat!(
         r#"{"architecture":"arm","os":"linux","variant":"v7","config":{"Hostname":"h","Domainname":"d","User":"app:app","#,
-        r#""ExposedPorts":{"53/udp":{},"80/tcp":{}},"Env":["PATH=/bin","B=2","A=1"],"Entrypoint":["/e"],"Cmd":[],"#,
+        r#""ExposedPorts":{"53/udp":{},"80/tcp":{}},"Env":["PATH=/bin","B=2","A=1"],"Entrypoint":["/e"],"Cmd":["c"],"#,
         r#""Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000,"Retries":3},"ArgsEscaped":true,"#,
         r#""Volumes":{"/data":{}},"WorkingDir":"/w","OnBuild":["RUN make"],"Labels":{"a":"1"},"StopSignal":"SIGINT","#,
         r#""StopTimeout":5,"Shell":["/bin/bash","-c"],"AttachStdin":false,"Tty":true},"#,
@@ -280,9 +280,16 @@ mod tests {
     fn a_full_configuration_is_written_as_it_was_read() {
         let config = ImageConfig::parse(FULL.as_bytes()).unwrap();
         assert_eq!(config.config.exposed_ports.len(), 2);
-        assert_eq!(config.config.cmd, Some(vec![]));
         assert_eq!(config.platform().to_string(), "linux/arm/v7");
         assert_eq!(serde_json::to_string(&config).unwrap(), FULL);
+    }
+
+    #[test]
+    fn an_empty_command_is_read_and_not_written() {
+        let config = ImageConfig::parse(FULL.replace(r#"["c"]"#, "[]").as_bytes()).unwrap();
+        assert_eq!(config.config.cmd, Some(vec![]));
+        let without = FULL.replace(r#""Cmd":["c"],"#, "");
+        assert_eq!(serde_json::to_string(&config).unwrap(), without);
     }
 
     #[test]
