@@ -11,6 +11,7 @@ mod deploy;
 mod r#gen;
 mod images;
 mod lint;
+mod matrix;
 mod oci;
 mod setup;
 mod test;
@@ -34,7 +35,7 @@ struct Arguments {
 enum Command {
     /// Set up everything that the tests need and run them all, or one tier of them
     Test {
-        /// unit, local, engine or cluster; all of them when absent
+        /// unit, local, engine or cluster; all of these when absent. run-matrix on demand: it fetches gigabytes
         tier: Option<test::Tier>,
         /// The name of a test program, or a part of tests' names
         filter: Option<String>,

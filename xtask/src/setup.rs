@@ -38,6 +38,21 @@ const LOCAL: &[SystemPackage] = &[
         shows: "/usr/bin/docker-registry",
         purpose: "the registry that local builds push to",
     },
+    SystemPackage {
+        name: "xz-utils",
+        shows: "/usr/bin/xz",
+        purpose: "archives of the engine's cases",
+    },
+    SystemPackage {
+        name: "bzip2",
+        shows: "/usr/bin/bzip2",
+        purpose: "archives of the engine's cases",
+    },
+    SystemPackage {
+        name: "zstd",
+        shows: "/usr/bin/zstd",
+        purpose: "archives of the engine's cases",
+    },
 ];
 
 const BENCHMARKS: &[SystemPackage] = &[

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::buildkit::BuildKit;
 use crate::cluster::Places;
 use crate::command::{capture, cargo, phase, run as run_program};
+use crate::matrix;
 use crate::setup;
 
 /// The package of the end-to-end tests.
@@ -47,7 +48,12 @@ pub(crate) enum Tier {
     Engine,
     /// Operator, chart and builds on a real cluster
     Cluster,
+    /// What a RUN does in other people's images, beside BuildKit; needs root and the network
+    RunMatrix,
 }
+
+/// What runs when no tier is named.
+const EVERY_TIME: [Tier; 4] = [Tier::Unit, Tier::Local, Tier::Engine, Tier::Cluster];
 
 /// A builder that knows the right answers.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -91,7 +97,7 @@ pub(crate) fn against(
 /// # Errors
 /// When a test fails, a tier cannot run, or `filter` selects nothing.
 pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()> {
-    let tiers = tier.map_or_else(|| Tier::value_variants().to_vec(), |tier| vec![tier]);
+    let tiers = tier.map_or_else(|| EVERY_TIME.to_vec(), |tier| vec![tier]);
     let targets = TestTargets::read()?;
     let mut found = false;
     for tier in tiers {
@@ -109,6 +115,10 @@ pub(crate) fn run(tier: Option<Tier>, filter: Option<&str>) -> anyhow::Result<()
                 let programs = BTreeSet::from([ENGINE.to_owned()]);
                 let tests = || run_selected(workspace_tests, &[], &programs, filter);
                 found |= phase("engine tests", tests)?;
+            }
+            Tier::RunMatrix => {
+                matrix::run(filter)?;
+                found = true;
             }
             Tier::Cluster => {
                 let kubeconfig = phase("set up cluster tests", deployed_cluster)?;

@@ -193,5 +193,20 @@ fn buildkit(
         .rev()
         .find_map(|line| line.strip_prefix("Dockerfile:"))
         .and_then(|line| line.trim().parse().ok());
-    vec![failed(place), format!("# {last}")]
+    vec![failed(place), format!("# {}", without_state(last))]
+}
+
+/// A message of BuildKit without the directories of its state, which are others every time.
+fn without_state(message: &str) -> String {
+    let short = |word: &str| {
+        let (_, inside) = word.split_once("/runc-overlayfs/")?;
+        let of_snapshot = inside.split_once("/fs/");
+        let (_, path) =
+            of_snapshot.or_else(|| inside.strip_prefix("cachemounts/")?.split_once('/'))?;
+        Some(format!("…/{path}"))
+    };
+    let words = message
+        .split(' ')
+        .map(|word| short(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
 }

@@ -31,6 +31,7 @@ use clap::Subcommand;
 pub(crate) use self::phases::{Phases, run_logged, wait_until};
 pub(crate) use self::places::Places;
 use self::record::Record;
+pub(crate) use self::stamp::hexadecimal;
 
 /// The plain-http registry as pods and the node's container runtime name it.
 pub(crate) const REGISTRY: &str = "registry.stagecraft-supplies:5000";
@@ -66,6 +67,17 @@ pub(crate) fn build_buildkit(places: &Places) -> anyhow::Result<()> {
     let _lock = places.lock()?;
     let phases = Phases::start(places.logs())?;
     programs::build_buildkit(places, &phases)
+}
+
+/// Makes the base images where that was not done before; returns where a registry finds them.
+pub(crate) fn base_images() -> anyhow::Result<PathBuf> {
+    let places = Places::find()?;
+    let _lock = places.lock()?;
+    let phases = Phases::start(places.logs())?;
+    packages::install(&phases)?;
+    programs::build(&places, &phases)?;
+    supplies::prepare(&places, &phases)?;
+    Ok(supplies::registry_storage(&places))
 }
 
 /// Carries out `action`.
