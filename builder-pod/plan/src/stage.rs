@@ -142,25 +142,9 @@ impl<'a> Session<'a> {
                 return None;
             }
         };
-        let place = self.place(span);
         let hint = self.hint(text, purpose, reader);
-        let origin = ImageOrigin::Registry;
-        Some(
-            self.images
-                .want((&reference, &origin), platform, purpose, |id| {
-                    ImageRequest {
-                        id,
-                        reference: reference.clone(),
-                        origin: origin.clone(),
-                        platform: platform.clone(),
-                        purpose,
-                        place,
-                        stage,
-                        instruction: instruction.to_owned(),
-                        hint,
-                    }
-                }),
-        )
+        let image = (&reference, &ImageOrigin::Registry);
+        Some(self.wanted(image, platform, purpose, reader, (span, instruction), hint))
     }
 
     fn hint(&self, text: &str, purpose: ImagePurpose, reader: usize) -> Option<String> {
@@ -177,13 +161,26 @@ impl<'a> Session<'a> {
         platform: &Platform,
         purpose: ImagePurpose,
         reader: usize,
+        at: (Span, &str),
+    ) -> ImageId {
+        let origin = ImageOrigin::Layout(image.store.clone());
+        let image = (&image.reference, &origin);
+        self.wanted(image, platform, purpose, reader, at, None)
+    }
+
+    /// The id of an image, which is asked for if it was not before.
+    fn wanted(
+        &mut self,
+        (reference, origin): (&Reference, &ImageOrigin),
+        platform: &Platform,
+        purpose: ImagePurpose,
+        reader: usize,
         (span, instruction): (Span, &str),
+        hint: Option<String>,
     ) -> ImageId {
         let (place, stage) = (self.place(span), self.graph.label(reader));
-        let origin = ImageOrigin::Layout(image.store.clone());
-        let reference = &image.reference;
         self.images
-            .want((reference, &origin), platform, purpose, |id| ImageRequest {
+            .want((reference, origin), platform, purpose, |id| ImageRequest {
                 id,
                 reference: reference.clone(),
                 origin: origin.clone(),
@@ -192,7 +189,7 @@ impl<'a> Session<'a> {
                 place,
                 stage,
                 instruction: instruction.to_owned(),
-                hint: None,
+                hint,
             })
     }
 
