@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) builder_image_pull_policy: String,
     /// Isolation profiles that an object may ask for; the first is the default.
     pub(crate) allowed_isolation: Vec<Isolation>,
+    /// Claim for the caches of `RUN --mount=type=cache`, in the namespace of each build, for builds that name none.
+    pub(crate) cache_volume_claim: Option<String>,
     /// Runners of the first pod of an object that was never planned.
     pub(crate) default_runners: u32,
     /// Most runners of a pod.
@@ -54,6 +56,7 @@ impl Default for Config {
             builder_image: String::new(),
             builder_image_pull_policy: "IfNotPresent".to_owned(),
             allowed_isolation: vec![Isolation::Restricted],
+            cache_volume_claim: None,
             default_runners: 2,
             max_runners: 8,
             concurrency: 10,

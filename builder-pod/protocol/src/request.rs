@@ -56,6 +56,12 @@ pub struct BuildRequest {
     /// What steps may have as secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretFile>,
+    /// Private keys that steps may have something signed with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh: Vec<KeyFile>,
+    /// Directory of the caches of `RUN --mount=type=cache`, which outlives the build; where absent, they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_directory: Option<String>,
     /// How many runners stand ready (containers of the pod, or local processes that may be started).
     pub runners: u32,
     /// How many `RUN` steps may execute at a time.
@@ -201,6 +207,16 @@ pub struct SecretFile {
     /// Its name in the Dockerfile.
     pub id: String,
     /// Absolute path of the file that holds its value.
+    pub path: String,
+}
+
+/// A private key for `RUN --mount=type=ssh`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyFile {
+    /// Its name in the Dockerfile.
+    pub id: String,
+    /// Absolute path of the file that holds it.
     pub path: String,
 }
 

@@ -96,8 +96,9 @@ pub(super) struct BuildArguments {
     /// variable NAME, else the file NAME
     #[arg(long, value_name = "id=NAME[,src=FILE|,env=VARIABLE]")]
     secret: Vec<String>,
-    /// An SSH agent for RUN --mount=type=ssh, by its socket; without one, that of SSH_AUTH_SOCK
-    #[arg(long, value_name = "NAME[=SOCKET]")]
+    /// An SSH agent for RUN --mount=type=ssh: its socket, or a private key without a passphrase; without one, the socket
+    /// of SSH_AUTH_SOCK
+    #[arg(long, value_name = "NAME[=SOCKET|KEY]")]
     ssh: Vec<String>,
     /// Directory of the caches of RUN --mount=type=cache [default: stagecraft/mounts in the user's cache directory]
     #[arg(long, value_name = "DIR")]
@@ -257,6 +258,8 @@ impl InputArguments {
             registries: self.registries.settings()?,
             credential_files: docker_config(),
             secrets: Vec::new(),
+            ssh: Vec::new(),
+            cache_directory: None,
             runners: u32::MAX,
             parallel_stages: parallel,
             memory_limit_bytes: None,

@@ -12,7 +12,7 @@ use stagecraft_protocol::verdict::{self, Outcome, Verdict};
 use stagecraft_sandbox::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agents::Agents;
+use crate::agents::{AgentSource, Agents};
 use crate::caches::Caches;
 use crate::engine::{Ended, OutputPlan};
 use crate::execute::Lendings;
@@ -50,8 +50,8 @@ pub(super) async fn run(arguments: EngineArguments) -> u8 {
                 refuse_loopback: true,
                 lendings: Lendings {
                     secrets: secrets(&request),
-                    caches: Caches::new(arguments.scratch.join("caches")),
-                    agents: Agents::default(),
+                    caches: Caches::new(caches(&request, &arguments.scratch)),
+                    agents: agents(&request),
                 },
             };
             (
@@ -100,6 +100,26 @@ fn secrets(request: &BuildRequest) -> Secrets {
         );
     }
     secrets
+}
+
+/// The keys that are mounted into this container.
+fn agents(request: &BuildRequest) -> Agents {
+    let mut agents = Agents::default();
+    for key in &request.ssh {
+        agents.add(
+            key.id.clone(),
+            AgentSource::KeyFile(PathBuf::from(&key.path)),
+        );
+    }
+    agents
+}
+
+/// Where the caches of steps are: on the volume that is mounted for them, or gone with the pod.
+fn caches(request: &BuildRequest, scratch: &Path) -> PathBuf {
+    match &request.cache_directory {
+        Some(directory) => PathBuf::from(directory),
+        None => scratch.join("caches"),
+    }
 }
 
 /// The request, and the socket that its runners look for from their start on.

@@ -6,7 +6,6 @@
 mod error;
 mod gather;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use stagecraft_dockerfile::CacheSharing;
@@ -18,7 +17,7 @@ pub use error::MountError;
 
 use super::StepError;
 use super::put::Put;
-use crate::agents::Lent;
+use crate::agents::{Agent, Lent};
 use crate::caches::{Cache, CacheName, Caches};
 use crate::rootfs::{Places, Rootfs, RootfsError, Scan};
 use crate::secrets::Mask;
@@ -49,8 +48,8 @@ enum Content {
     Memory(Node),
     /// A file that is known.
     File(Node, Arc<[u8]>),
-    /// A socket of this mode and owner that leads to the agent at this path.
-    Agent(u32, (u32, u32), PathBuf),
+    /// A socket of this mode and owner that leads to an agent.
+    Agent(u32, (u32, u32), Agent),
     /// A cache, with what it is when it is new.
     Cache {
         name: CacheName,

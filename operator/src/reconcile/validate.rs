@@ -3,12 +3,14 @@
 //! Invariant: what comes out can be made into a pod without another question.
 //! Invariant: everything that is wrong is said at once.
 
+mod mounts;
 mod registries;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+pub(crate) use mounts::CACHES_PATH;
 use stagecraft_api::v1alpha1::{
     self as api, ConfigMapItem, ImageBuildSpec, Isolation, KeyReference, PodSettings,
 };
@@ -97,10 +99,27 @@ pub(crate) struct Mounts {
     pub(crate) source: Option<(String, Vec<ConfigMapItem>)>,
     /// Secrets with credentials, in the order of `credential_files`.
     pub(crate) credentials: Vec<Credentials>,
+    /// Secrets and keys for steps, each a key of a Secret, with the file that it becomes.
+    pub(crate) lent: Vec<Lent>,
+    /// The claim of the volume that caches are kept on.
+    pub(crate) cache_claim: Option<String>,
     /// Certificates of the object's namespace: number, then where they come from.
     pub(crate) authorities: Vec<(usize, Authority)>,
     /// Certificates of the configuration: file name beside the request, and content.
     pub(crate) configured_authorities: BTreeMap<String, String>,
+}
+
+/// A key of a Secret that steps may have something of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lent {
+    /// Name of its volume.
+    pub(crate) volume: String,
+    /// The Secret.
+    pub(crate) secret: String,
+    /// Its key, which is the file's name as well.
+    pub(crate) key: String,
+    /// Directory of the file.
+    pub(crate) directory: String,
 }
 
 /// A Secret with registry credentials.
@@ -163,7 +182,9 @@ pub(crate) fn validate(observed: &Observed, config: &Config) -> Result<ValidBuil
         timestamps: timestamps(spec, &mut problems),
         registries,
         credential_files,
-        secrets: Vec::new(),
+        secrets: mounts::secrets(spec, &mut mounts),
+        ssh: mounts::ssh(spec, &mut mounts),
+        cache_directory: mounts::cache_directory(spec, config, &mut mounts),
         runners: 0,
         parallel_stages: parallel_stages(spec, config),
         memory_limit_bytes: pod.limits.memory.as_ref().and_then(quantity::units),
@@ -231,7 +252,8 @@ fn isolation(spec: &ImageBuildSpec, config: &Config, problems: &mut Vec<String>)
             .map(|i| i.as_str())
             .collect();
         problems.push(format!(
-            "isolation {} is not allowed by the administrator; allowed: {}",
+            "isolation {} is not allowed here; set spec.isolation to one of {}, or have an administrator add it to the \
+             chart's builds.allowedIsolation",
             wanted.as_str(),
             allowed.join(", ")
         ));

@@ -3,6 +3,7 @@
 use stagecraft_protocol::failure::FailureReason;
 
 use super::super::StepError;
+use crate::agents::AgentError;
 use crate::caches::CacheError;
 use crate::failure::is_disk_full;
 use crate::secrets::SecretError;
@@ -36,9 +37,12 @@ pub enum MountError {
     NotText(String),
     /// An agent that is required is not there.
     #[error(
-        "the SSH agent {0} is required and the build has none of that name: give it with --ssh NAME"
+        "the SSH agent {0} is required and the build has none of that name: give it with --ssh NAME, or under spec.ssh of an ImageBuild"
     )]
     NoAgent(String),
+    /// An agent that is there has no key that can be used.
+    #[error(transparent)]
+    Keys(#[from] AgentError),
     /// An agent cannot be lent.
     #[error("cannot lend the SSH agent")]
     Agent(#[source] std::io::Error),
@@ -52,9 +56,11 @@ impl MountError {
     pub(in crate::execute) fn reason(&self) -> FailureReason {
         match self {
             _ if is_disk_full(self) => FailureReason::OutOfDisk,
-            Self::NoSecret(..) | Self::Secret(_) | Self::NotText(_) | Self::NoAgent(_) => {
-                FailureReason::Configuration
-            }
+            Self::NoSecret(..)
+            | Self::Secret(_)
+            | Self::NotText(_)
+            | Self::NoAgent(_)
+            | Self::Keys(_) => FailureReason::Configuration,
             Self::Cache(_) | Self::Agent(_) => FailureReason::Internal,
             _ => FailureReason::Dockerfile,
         }

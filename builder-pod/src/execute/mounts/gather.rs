@@ -25,7 +25,8 @@ const AGENT_MODE: u32 = 0o600;
 const MEMORY_MODE: u32 = 0o1777;
 
 /// The way out of a missing secret.
-const GIVE_SECRET: &str = ": give it with --secret id=NAME,src=FILE";
+const GIVE_SECRET: &str =
+    ": give it with --secret id=NAME,src=FILE, or under spec.secrets of an ImageBuild";
 
 impl StageBuild<'_> {
     /// Everything that a step mounts, ready to be put in its place.
@@ -145,7 +146,7 @@ impl StageBuild<'_> {
         required: bool,
         access: &Access,
     ) -> Result<Option<Content>, MountError> {
-        let Some(socket) = self.executor.lendings.agents.get(id) else {
+        let Some(agent) = self.executor.lendings.agents.get(id)? else {
             return match required {
                 true => Err(MountError::NoAgent(id.to_owned())),
                 false => Ok(None),
@@ -153,7 +154,7 @@ impl StageBuild<'_> {
         };
         let owner = (access.uid.unwrap_or(0), access.gid.unwrap_or(0));
         let mode = access.mode.unwrap_or(AGENT_MODE);
-        Ok(Some(Content::Agent(mode, owner, socket.to_owned())))
+        Ok(Some(Content::Agent(mode, owner, agent)))
     }
 
     fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, MountError> {

@@ -24,6 +24,12 @@ pub const IMAGES_LIMIT: u32 = 16;
 pub const REFERENCE_LIMIT: u32 = 512;
 /// Labels of an image.
 pub const LABELS_LIMIT: u32 = 64;
+/// Secrets for RUN steps.
+pub const SECRETS_LIMIT: u32 = 32;
+/// SSH keys for RUN steps.
+pub const SSH_LIMIT: u32 = 8;
+/// Characters of the id of a secret or key.
+pub const ID_LIMIT: u32 = 128;
 /// Registry secrets.
 pub const REGISTRY_SECRETS_LIMIT: u32 = 16;
 /// Registries that settings are given for.

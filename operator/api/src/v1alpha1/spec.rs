@@ -19,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::limits::*;
+use super::mounts::{BuildSecret, BuildSshKey, CacheVolume};
 use super::status::ImageBuildStatus;
 
 /// What to build, from what, where the image goes, and how.
@@ -130,6 +131,23 @@ pub struct ImageBuildSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["host".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<Registry>,
+
+    /// What RUN --mount=type=secret may have, by the id that the Dockerfile names.
+    #[schemars(length(max = SECRETS_LIMIT))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<BuildSecret>,
+
+    /// What RUN --mount=type=ssh may have something signed with, by the id that the Dockerfile names.
+    #[schemars(length(max = SSH_LIMIT))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh: Vec<BuildSshKey>,
+
+    /// Where the caches of RUN --mount=type=cache are kept between builds. Default: the operator's; where that has none,
+    /// a cache lasts as long as the build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_volume: Option<CacheVolume>,
 
     /// How RUN steps are kept apart from the node: the schema has the type's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]

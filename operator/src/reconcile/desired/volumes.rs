@@ -3,14 +3,17 @@
 //! Invariant: Secrets and ConfigMaps are mounted by reference, into the engine alone.
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, EmptyDirVolumeSource, KeyToPath, PersistentVolumeClaimVolumeSource,
+    SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use stagecraft_api::v1alpha1::KeyReference;
 
 use super::Attempt;
 use crate::reconcile::evidence;
-use crate::reconcile::validate::{Authority, CA_PATH, CREDENTIALS_PATH, REQUEST_PATH, SOURCE_PATH};
+use crate::reconcile::validate::{
+    Authority, CA_PATH, CACHES_PATH, CREDENTIALS_PATH, REQUEST_PATH, SOURCE_PATH,
+};
 
 /// Where the engine has its scratch space.
 const SCRATCH_PATH: &str = "/scratch";
@@ -107,6 +110,44 @@ fn engine(attempt: &Attempt<'_>) -> Vec<Mounted> {
             volume,
             path: format!("{CA_PATH}/{index}"),
             read_only: true,
+        });
+    }
+    all.extend(lent(attempt));
+    all
+}
+
+/// What steps may have something of, and the caches that they share with other builds. Without runners there are no
+/// steps.
+fn lent(attempt: &Attempt<'_>) -> Vec<Mounted> {
+    if attempt.runners == 0 {
+        return Vec::new();
+    }
+    let mounts = &attempt.valid.mounts;
+    let mut all: Vec<Mounted> = mounts
+        .lent
+        .iter()
+        .map(|lent| Mounted {
+            volume: secret(
+                &lent.volume,
+                &lent.secret,
+                vec![key_to_path(&lent.key, &lent.key)],
+            ),
+            path: lent.directory.clone(),
+            read_only: true,
+        })
+        .collect();
+    if let Some(claim) = &mounts.cache_claim {
+        all.push(Mounted {
+            volume: Volume {
+                name: "caches".to_owned(),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: claim.clone(),
+                    read_only: None,
+                }),
+                ..Volume::default()
+            },
+            path: CACHES_PATH.to_owned(),
+            read_only: false,
         });
     }
     all
