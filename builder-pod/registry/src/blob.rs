@@ -19,7 +19,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::authenticator::Scopes;
 use crate::endpoint::{Endpoint, Request};
-use crate::exchange::{SILENCE_LIMIT, oci_error};
+use crate::exchange::oci_error;
+use crate::pace::{LEAST, Pace};
 use crate::retry::{Attempts, describe};
 use crate::{HostError, RegistryError};
 
@@ -95,6 +96,9 @@ pub(crate) struct Download {
     size: u64,
     hasher: DigestHasher,
     received: u64,
+    pace: Pace,
+    /// Bytes that came since something last went wrong.
+    since_failure: u64,
     attempts: Attempts,
     body: Option<Body>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -120,6 +124,8 @@ impl Download {
             size: descriptor.size,
             hasher: DigestHasher::new(),
             received: 0,
+            pace: Pace::default(),
+            since_failure: 0,
             body: None,
             _permit: permit,
         };
@@ -168,7 +174,7 @@ impl Download {
             let Some(body) = self.body.as_mut() else {
                 continue;
             };
-            match tokio::time::timeout(SILENCE_LIMIT, body.next()).await {
+            match self.pace.wait(&host, body.next()).await {
                 Ok(Some(Ok(chunk))) if chunk.is_empty() => {}
                 Ok(Some(Ok(chunk))) => {
                     if self.received + chunk.len() as u64 > self.size {
@@ -176,7 +182,8 @@ impl Download {
                     }
                     self.received += chunk.len() as u64;
                     self.hasher.update(&chunk);
-                    self.attempts.reset();
+                    self.pace.received(chunk.len());
+                    self.progressed(chunk.len());
                     return Ok(Some(chunk));
                 }
                 // The OCI client checks the digest too, and says so as the last item of a complete body.
@@ -192,14 +199,16 @@ impl Download {
                     })
                     .await?;
                 }
-                Err(_) => {
-                    self.recover(HostError::TimedOut {
-                        host,
-                        after: SILENCE_LIMIT,
-                    })
-                    .await?;
-                }
+                Err(error) => self.recover(error).await?,
             }
+        }
+    }
+
+    /// Forgets failures after some progress: a host that breaks off behind every byte is given up.
+    fn progressed(&mut self, bytes: usize) {
+        self.since_failure = self.since_failure.saturating_add(bytes as u64);
+        if self.since_failure >= LEAST {
+            self.attempts.reset();
         }
     }
 
@@ -220,6 +229,7 @@ impl Download {
     /// Decides how to go on after a failure: again, at the next endpoint, or not at all.
     async fn recover(&mut self, error: HostError) -> Result<(), HostError> {
         self.body = None;
+        self.since_failure = 0;
         let Err(error) = self.attempts.pause_after(error).await else {
             return Ok(());
         };

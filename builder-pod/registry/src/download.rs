@@ -13,8 +13,9 @@ use reqwest::header::LAST_MODIFIED;
 use stagecraft_image::{Digest, DigestHasher};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::exchange::{SILENCE_LIMIT, failure, send};
+use crate::exchange::{failure, send};
 use crate::http::{HttpClient, HttpSettings};
+use crate::pace::Pace;
 use crate::retry::Attempts;
 use crate::{ErrorKind, HostError, RetryPolicy, SettingsError};
 
@@ -214,17 +215,10 @@ impl Fetch {
             return Err(too_large());
         }
         let mut hasher = DigestHasher::new();
-        let mut received = 0;
+        let (mut received, mut pace) = (0, Pace::default());
         loop {
-            let chunk = tokio::time::timeout(SILENCE_LIMIT, response.chunk())
-                .await
-                .map_err(|_| {
-                    in_host(HostError::TimedOut {
-                        host: host(),
-                        after: SILENCE_LIMIT,
-                    })
-                })?;
-            let chunk = match chunk {
+            let chunk = pace.wait(&self.client.host, response.chunk());
+            let chunk = match chunk.await.map_err(in_host)? {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok((received, hasher.finish())),
                 Err(_) => {
@@ -237,6 +231,7 @@ impl Fetch {
                     return Err(in_host(error));
                 }
             };
+            pace.received(chunk.len());
             received += chunk.len() as u64;
             if received > self.size_limit {
                 return Err(too_large());

@@ -119,6 +119,16 @@ pub enum HostError {
         /// How long.
         after: Duration,
     },
+    /// Too little came for too long.
+    #[error("{host} sends too slowly: {received} bytes in {} s", after.as_secs())]
+    TooSlow {
+        /// The host.
+        host: String,
+        /// Bytes that came.
+        received: u64,
+        /// In how long.
+        after: Duration,
+    },
     /// The connection broke in the middle of a blob, and resuming did not help.
     #[error("the connection to {host} was lost after {received} of {size} bytes")]
     Interrupted {
@@ -322,6 +332,7 @@ impl HostError {
         match self {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::TooSlow { .. }
             | Self::Interrupted { .. }
             | Self::NotTls { .. }
             | Self::Status { status: 500.., .. } => ErrorKind::Unreachable,
@@ -356,6 +367,7 @@ impl HostError {
         match self {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
+            | Self::TooSlow { .. }
             | Self::Interrupted { .. }
             | Self::RateLimited { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 500 | 502 | 503 | 504),

@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode};
 use crate::HostError;
 use crate::error::{ServerMessage, TransportCause};
 use crate::guard::{RefusedAddress, RefusedRedirect};
+use crate::pace::Pace;
 use crate::retry::retry_after;
 
 /// How long a host may stay silent.
@@ -52,18 +53,13 @@ pub(crate) async fn read_limited(
     {
         return Err(too_large());
     }
-    let mut body = BytesMut::new();
+    let (mut body, mut pace) = (BytesMut::new(), Pace::default());
     loop {
-        let chunk = tokio::time::timeout(SILENCE_LIMIT, response.chunk())
-            .await
-            .map_err(|_| HostError::TimedOut {
-                host: host.to_owned(),
-                after: SILENCE_LIMIT,
-            })?
-            .map_err(|error| transport_error(host, error))?;
-        let Some(chunk) = chunk else {
+        let chunk = pace.wait(host, response.chunk()).await?;
+        let Some(chunk) = chunk.map_err(|error| transport_error(host, error))? else {
             return Ok(body.freeze());
         };
+        pace.received(chunk.len());
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(too_large());
         }

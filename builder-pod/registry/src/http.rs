@@ -8,8 +8,9 @@ use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::error::TransportCause;
-use crate::exchange::{CONNECT_LIMIT, SILENCE_LIMIT, failure, send};
+use crate::exchange::{CONNECT_LIMIT, failure, send};
 use crate::guard::Guard;
+use crate::pace::Pace;
 use crate::retry::Attempts;
 use crate::tls::Roots;
 use crate::{DownloadError, HostError, RetryPolicy, SettingsError};
@@ -138,7 +139,11 @@ impl WebClient {
             match self.once(&url, request).await {
                 Ok(response) => {
                     let host = self.client.host.clone();
-                    return Ok(WebAnswer { response, host });
+                    return Ok(WebAnswer {
+                        response,
+                        host,
+                        pace: Pace::default(),
+                    });
                 }
                 Err(error) => attempts.pause_after(error).await.map_err(in_host)?,
             }
@@ -174,6 +179,7 @@ impl WebClient {
 pub struct WebAnswer {
     response: reqwest::Response,
     host: String,
+    pace: Pace,
 }
 
 impl WebAnswer {
@@ -192,20 +198,18 @@ impl WebAnswer {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// When the connection is lost, or silent for too long.
+    /// When the connection is lost, or silent or too slow for too long.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, DownloadError> {
-        let host = || self.host.clone();
-        let chunk = tokio::time::timeout(SILENCE_LIMIT, self.response.chunk()).await;
-        let error = match chunk {
-            Ok(Ok(chunk)) => return Ok(chunk),
+        let error = match self.pace.wait(&self.host, self.response.chunk()).await {
+            Ok(Ok(chunk)) => {
+                self.pace.received(chunk.as_ref().map_or(0, Bytes::len));
+                return Ok(chunk);
+            }
             Ok(Err(error)) => HostError::Unreachable {
-                host: host(),
+                host: self.host.clone(),
                 source: TransportCause::new(error.without_url()),
             },
-            Err(_) => HostError::TimedOut {
-                host: host(),
-                after: SILENCE_LIMIT,
-            },
+            Err(error) => error,
         };
         Err(DownloadError::Host(Box::new(error)))
     }

@@ -16,6 +16,7 @@ mod exchange;
 mod guard;
 mod http;
 mod layout;
+mod pace;
 mod registry;
 mod resolve;
 mod retry;

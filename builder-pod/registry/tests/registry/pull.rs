@@ -319,6 +319,28 @@ async fn a_connection_that_is_always_lost_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_host_that_breaks_off_behind_every_few_bytes_is_given_up() {
+    let layer = Image::new("linux/amd64", false).layer;
+    let fault = move |asked: &crate::server::Asked| {
+        let range = asked.header("range");
+        let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+        let from: usize = from.map_or(0, |from| from.parse().unwrap());
+        let answer = Answer {
+            cut_after: Some(10),
+            ..Answer::new(if from == 0 { 200 } else { 206 }).body(&layer[from..])
+        };
+        asked.path.contains("/blobs/").then_some(answer)
+    };
+    let (fake, image) = Fake::with_image(fault).await;
+    let reference = fake.reference("library/app:1");
+    let error = read(&client(&[&fake]), &reference, image.layer_descriptor())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert_eq!(fake.server.count("GET", "/blobs/"), 4);
+}
+
+#[tokio::test]
 async fn a_registry_that_limits_or_stumbles_is_asked_again() {
     for path in ["/manifests/", "/blobs/"] {
         let faults = vec![
