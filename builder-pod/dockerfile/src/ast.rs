@@ -92,14 +92,14 @@ pub struct Instruction {
 /// What an instruction says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `ADD`.
-    Add(CopyInstruction),
+    /// `ADD`. It is kept aside, as is `COPY`: an instruction that has so much to say would make all of them large.
+    Add(Box<CopyInstruction>),
     /// `ARG`.
     Arg(Vec<ArgDeclaration>),
     /// `CMD`.
     Cmd(Command),
     /// `COPY`.
-    Copy(CopyInstruction),
+    Copy(Box<CopyInstruction>),
     /// `ENTRYPOINT`.
     Entrypoint(Command),
     /// `ENV`: names and values, neither expanded nor unquoted.

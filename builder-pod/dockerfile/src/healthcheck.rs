@@ -22,7 +22,7 @@ pub(crate) fn parse(
     let after = source.text().len() - arguments.len() - trailing(source.text());
     let test = match kind.to_ascii_uppercase().as_str() {
         "NONE" if arguments.is_empty() => Some(HealthcheckTest::None),
-        "CMD" if !arguments.is_empty() => match command(source, after, diagnostics)? {
+        "CMD" if !arguments.is_empty() => match command(source.rest(after), diagnostics)? {
             Command::Exec(words) if words.is_empty() => None,
             command => Some(HealthcheckTest::Command(command)),
         },

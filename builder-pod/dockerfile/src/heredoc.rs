@@ -51,6 +51,9 @@ pub(crate) fn is_word(word: &str) -> bool {
 
 /// The name of the here-document that a word alone announces.
 pub(crate) fn name(word: &str) -> Option<String> {
+    if !word.contains("<<") {
+        return None;
+    }
     let word = RawWord {
         text: word.to_owned(),
         start: 0,

@@ -241,11 +241,11 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
         return None;
     }
     Some(match upper.as_str() {
-        "ADD" => Kind::Add(copy(source, flags, start, diagnostics)?),
-        "COPY" => Kind::Copy(copy(source, flags, start, diagnostics)?),
+        "ADD" => Kind::Add(copy(source, flags, (start, &rest), diagnostics)?.into()),
+        "COPY" => Kind::Copy(copy(source, flags, (start, &rest), diagnostics)?.into()),
         "ARG" => Kind::Arg(declarations(source, start, diagnostics)),
-        "CMD" => Kind::Cmd(command(source, start, diagnostics)?),
-        "ENTRYPOINT" => Kind::Entrypoint(command(source, start, diagnostics)?),
+        "CMD" => Kind::Cmd(command(rest, diagnostics)?),
+        "ENTRYPOINT" => Kind::Entrypoint(command(rest, diagnostics)?),
         "ENV" => Kind::Env(pairs(source, start, "ENV", diagnostics)?),
         "LABEL" => Kind::Label(pairs(source, start, "LABEL", diagnostics)?),
         "EXPOSE" => {
@@ -261,7 +261,7 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
                 let place = |part: &str, from| taken.part(source, flag, part, from);
                 MountFlag::parse(flag, place, diagnostics)
             });
-            let command = command(source, start, diagnostics)?;
+            let command = command(rest, diagnostics)?;
             let is_document = match &command {
                 Command::Shell(text) => {
                     !source.logical.heredocs.is_empty() && heredoc::is_word(text)
@@ -275,17 +275,21 @@ pub(crate) fn kind(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
                 flags,
             })
         }
-        "SHELL" => match command(source, start, diagnostics)? {
-            Command::Exec(words) if !words.is_empty() => Kind::Shell(words),
-            _ => {
-                let what = "SHELL takes a JSON array, SHELL [\"/bin/bash\", \"-c\"] for example";
-                diagnostics.push(Diagnostic::error(Code::BadJson, rest.span, what));
-                return None;
+        "SHELL" => {
+            let span = rest.span;
+            match command(rest, diagnostics)? {
+                Command::Exec(words) if !words.is_empty() => Kind::Shell(words),
+                _ => {
+                    let what =
+                        "SHELL takes a JSON array, SHELL [\"/bin/bash\", \"-c\"] for example";
+                    diagnostics.push(Diagnostic::error(Code::BadJson, span, what));
+                    return None;
+                }
             }
-        },
+        }
         "STOPSIGNAL" => Kind::StopSignal(rest),
         "USER" => Kind::User(rest),
-        "VOLUME" => Kind::Volume(volumes(source, start, diagnostics)?),
+        "VOLUME" => Kind::Volume(volumes(source, (start, &rest), diagnostics)?),
         "WORKDIR" => Kind::WorkDirectory(rest),
         _ => return None,
     })
@@ -318,7 +322,7 @@ fn trigger(
     // JSON arrays at once.
     let arguments = inner.rest(length).value;
     let is_read_at_once = |code: Code| match (code, upper.as_str()) {
-        (Code::BadJson, "SHELL") => json(&inner, length, &mut Vec::new()).is_err(),
+        (Code::BadJson, "SHELL") => json::array(&arguments) == Array::Mixed,
         (Code::BadJson, _) => true,
         (Code::MissingArgument, "ENV" | "LABEL") => !arguments.is_empty(),
         _ => false,
@@ -348,11 +352,9 @@ fn unknown(source: &Source<'_>, keyword: &str) -> Diagnostic {
 
 /// A JSON array of strings where the text is valid JSON; a valid array with something else is an error.
 fn json(
-    source: &Source<'_>,
-    start: usize,
+    rest: &Spanned<String>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Option<Vec<String>>, ()> {
-    let rest = source.rest(start);
     match json::array(&rest.value) {
         Array::Strings(words) => Ok(Some(words)),
         Array::None => Ok(None),
@@ -364,25 +366,25 @@ fn json(
     }
 }
 
+/// The command that an instruction's arguments are.
 pub(crate) fn command(
-    source: &Source<'_>,
-    start: usize,
+    arguments: Spanned<String>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Command> {
-    Some(match json(source, start, diagnostics).ok()? {
+    Some(match json(&arguments, diagnostics).ok()? {
         Some(words) => Command::Exec(words),
-        None => Command::Shell(source.rest(start).value),
+        None => Command::Shell(arguments.value),
     })
 }
 
-/// Paths as a JSON array or separated by blanks.
+/// Paths as a JSON array or separated by blanks; `rest` is what stands from `start` on.
 fn paths(
     source: &Source<'_>,
-    start: usize,
+    (start, rest): (usize, &Spanned<String>),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Spanned<String>>> {
-    let span = source.rest(start).span;
-    Some(match json(source, start, diagnostics).ok()? {
+    let span = rest.span;
+    Some(match json(rest, diagnostics).ok()? {
         Some(words) => words
             .into_iter()
             .map(|value| Spanned { value, span })
@@ -393,14 +395,14 @@ fn paths(
 
 fn volumes(
     source: &Source<'_>,
-    start: usize,
+    arguments: (usize, &Spanned<String>),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Spanned<String>>> {
-    let mut volumes = paths(source, start, diagnostics)?;
+    let mut volumes = paths(source, arguments, diagnostics)?;
     for volume in &mut volumes {
         volume.value = volume.value.trim().to_owned();
     }
-    let span = source.rest(start).span;
+    let span = arguments.1.span;
     if volumes.is_empty() {
         let what = "VOLUME needs at least one path";
         diagnostics.push(Diagnostic::error(Code::MissingArgument, span, what));
@@ -417,10 +419,10 @@ fn volumes(
 fn copy(
     source: &Source<'_>,
     flags: Vec<Flag>,
-    start: usize,
+    arguments: (usize, &Spanned<String>),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CopyInstruction> {
-    let mut sources = paths(source, start, diagnostics)?;
+    let mut sources = paths(source, arguments, diagnostics)?;
     let destination = sources.pop().filter(|_| !sources.is_empty());
     let (keyword, _) = source.keyword();
     let keyword = keyword.to_ascii_uppercase();

@@ -5,7 +5,7 @@
 use crate::ast::{Dockerfile, From, Instruction, Kind, Spanned, Stage};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::instruction::{Source, from_parts, kind};
-use crate::lines::Reader;
+use crate::lines::{Logical, Reader};
 use crate::place::Places;
 
 /// How many errors are told. Someone who has a thousand has given another file than a Dockerfile.
@@ -17,10 +17,9 @@ const ERRORS_TOLD: usize = 1_000;
 pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let places = Places::new(text);
     let mut reader = Reader::new(&places);
-    let escape = reader.lines.escape;
     let mut diagnostics = Vec::new();
     let mut dockerfile = Dockerfile {
-        escape,
+        escape: reader.lines.escape,
         syntax: reader.lines.syntax.take(),
         check: reader.lines.check.take(),
         arguments: Vec::new(),
@@ -38,13 +37,10 @@ pub fn parse(text: &str) -> (Dockerfile, Vec<Diagnostic>) {
             ));
             break;
         }
-        let source = Source::new(&logical, &places, escape);
         let before = diagnostics.len();
-        instruction(&source, &mut dockerfile, &mut diagnostics);
+        instruction(logical, &places, &mut dockerfile, &mut diagnostics);
         for diagnostic in diagnostics.iter_mut().skip(before) {
             errors += usize::from(diagnostic.is_error());
-            let text = &mut diagnostic.instruction;
-            text.get_or_insert_with(|| source.on_one_line());
             let stage = diagnostic.stage.take();
             diagnostic.stage = stage.or_else(|| last_stage(&dockerfile));
         }
@@ -79,10 +75,73 @@ fn last_stage(dockerfile: &Dockerfile) -> Option<String> {
 }
 
 fn instruction(
-    source: &Source<'_>,
+    logical: Logical,
+    places: &Places<'_>,
     dockerfile: &mut Dockerfile,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let source = Source::new(&logical, places, dockerfile.escape);
+    let text = source.on_one_line();
+    let before = diagnostics.len();
+    let read = read(&source, diagnostics);
+    for diagnostic in diagnostics.iter_mut().skip(before) {
+        diagnostic.instruction.get_or_insert_with(|| text.clone());
+    }
+    let Logical {
+        span,
+        heredocs,
+        comments,
+        last_line,
+        ..
+    } = logical;
+    match read {
+        None => {}
+        Some(Read::From(parts)) => dockerfile.stages.push(Stage {
+            from: From {
+                image: parts.image,
+                name: parts.name,
+                platform: parts.platform,
+                span,
+                text,
+                comments,
+                last_line,
+            },
+            instructions: Vec::new(),
+        }),
+        Some(Read::Other(kind)) => {
+            let instruction = Instruction {
+                kind,
+                span,
+                text,
+                heredocs,
+                comments,
+                last_line,
+            };
+            match dockerfile.stages.last_mut() {
+                Some(stage) => stage.instructions.push(instruction),
+                None if matches!(instruction.kind, Kind::Arg(_)) => {
+                    dockerfile.arguments.push(instruction);
+                }
+                None => diagnostics.push(misplaced(&instruction)),
+            }
+        }
+    }
+}
+
+/// What an instruction is.
+enum Read {
+    From(Head),
+    Other(Kind),
+}
+
+/// What a `FROM` says.
+struct Head {
+    image: Spanned<String>,
+    name: Option<Spanned<String>>,
+    platform: Option<Spanned<String>>,
+}
+
+fn read(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<Read> {
     let (keyword, _) = source.keyword();
     if keyword.is_empty() {
         diagnostics.push(Diagnostic::error(
@@ -90,43 +149,22 @@ fn instruction(
             source.logical.span,
             "nothing but continuation marks: an instruction is missing",
         ));
-        return;
+        return None;
     }
     if keyword.eq_ignore_ascii_case("FROM") {
-        let from = from(source, diagnostics);
-        dockerfile.stages.push(Stage {
-            from,
-            instructions: Vec::new(),
-        });
-        return;
+        return Some(Read::From(from(source, diagnostics)));
     }
-    let Some(kind) = kind(source, diagnostics) else {
-        return;
-    };
-    let instruction = Instruction {
-        kind,
-        span: source.logical.span,
-        text: source.on_one_line(),
-        heredocs: source.logical.heredocs.clone(),
-        comments: source.logical.comments.clone(),
-        last_line: source.logical.last_line,
-    };
-    match dockerfile.stages.last_mut() {
-        Some(stage) => stage.instructions.push(instruction),
-        None if matches!(instruction.kind, Kind::Arg(_)) => dockerfile.arguments.push(instruction),
-        None => diagnostics.push(Diagnostic::error(
-            Code::NoFrom,
-            instruction.span,
-            format!(
-                "only ARG may stand before the first FROM, not {}",
-                instruction.kind.keyword()
-            ),
-        )),
-    }
+    kind(source, diagnostics).map(Read::Other)
+}
+
+fn misplaced(instruction: &Instruction) -> Diagnostic {
+    let keyword = instruction.kind.keyword();
+    let message = format!("only ARG may stand before the first FROM, not {keyword}");
+    Diagnostic::error(Code::NoFrom, instruction.span, message).within(&instruction.text)
 }
 
 /// A `FROM`; one that is wrong still opens a stage, so that what follows is checked in its place.
-fn from(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> From {
+fn from(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> Head {
     let span = source.logical.span;
     let parts = from_parts(source, diagnostics);
     let missing = || Spanned {
@@ -157,14 +195,10 @@ fn from(source: &Source<'_>, diagnostics: &mut Vec<Diagnostic>) -> From {
             (words.first().cloned().unwrap_or_else(missing), None)
         }
     };
-    From {
+    Head {
         image,
         name,
         platform: parts.platform,
-        span,
-        text: source.on_one_line(),
-        comments: source.logical.comments.clone(),
-        last_line: source.logical.last_line,
     }
 }
 

@@ -74,6 +74,12 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// # Errors
 /// When quotes or substitutions are malformed, or a required variable is not set.
 pub fn expand(word: &str, escape: char, lookup: Lookup<'_>) -> Result<Expansion, WordError> {
+    if is_plain(word, escape) {
+        return Ok(Expansion {
+            text: word.to_owned(),
+            unset: Vec::new(),
+        });
+    }
     let scanned = Scanner::new(word, escape, Options::default(), lookup).run()?;
     Ok(Expansion {
         text: scanned.text,
@@ -112,9 +118,23 @@ pub fn expand_words(
     escape: char,
     lookup: Lookup<'_>,
 ) -> Result<(Vec<String>, Vec<String>), WordError> {
+    if is_plain(word, escape) && !word.is_empty() && !word.contains(char::is_whitespace) {
+        return Ok((vec![word.to_owned()], Vec::new()));
+    }
     let scanned = Scanner::new(word, escape, Options::default(), lookup).run()?;
     let words = scanned.words.into_iter().map(|word| word.text).collect();
     Ok((words, scanned.unset))
+}
+
+/// Whether nothing in a word means anything but itself, as in most: then there is nothing to scan.
+fn is_plain(word: &str, escape: char) -> bool {
+    let mut escape_bytes = [0; 4];
+    // The first byte of the escape character finds it, and at worst a word too many.
+    let escape = escape.encode_utf8(&mut escape_bytes).as_bytes().first();
+    let means_something = |byte: &u8| matches!(byte, b'$' | b'"' | b'\'') || Some(byte) == escape;
+    word.len() <= LENGTH_LIMIT
+        && !word.starts_with('\u{feff}')
+        && !word.as_bytes().iter().any(means_something)
 }
 
 /// A word of a line, with its quotes and variables as written.

@@ -4,6 +4,8 @@
 //! stages, places in the Dockerfile, and how images are called are no part of it. A change of what it covers
 //! changes [`SCHEMA`].
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use stagecraft_image::{Digest, ImageConfig, Platform};
 
@@ -42,7 +44,7 @@ struct CanonicalStage<'a> {
 struct CanonicalStep<'a> {
     created_by: Option<&'a str>,
     empty_layer: bool,
-    operation: Operation,
+    operation: Cow<'a, Operation>,
 }
 
 /// Ids as positions: of stages among the reachable ones, of images in the order in which stages need them.
@@ -100,7 +102,15 @@ impl<'a> Positions<'a> {
         }
     }
 
-    fn operation(&self, operation: &Operation) -> Operation {
+    fn operation<'o>(&self, operation: &'o Operation) -> Cow<'o, Operation> {
+        let names_something = match operation {
+            Operation::Copy(copy) => self.source(copy.from) != copy.from,
+            Operation::Run(run) => !run.mounts.is_empty(),
+            Operation::WorkDirectory(_) | Operation::Metadata => false,
+        };
+        if !names_something {
+            return Cow::Borrowed(operation);
+        }
         let mut operation = operation.clone();
         match &mut operation {
             Operation::Copy(copy) => copy.from = self.source(copy.from),
@@ -111,7 +121,7 @@ impl<'a> Positions<'a> {
             }
             Operation::WorkDirectory(_) | Operation::Metadata => {}
         }
-        operation
+        Cow::Owned(operation)
     }
 }
 

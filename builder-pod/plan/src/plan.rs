@@ -3,8 +3,10 @@
 //! Invariant: [`StagePlan::base`] and every [`crate::CopySource::Stage`] name a stage that stands earlier in
 //! [`BuildPlan::stages`].
 
+use std::sync::Arc;
+
 use serde::Serialize;
-use stagecraft_dockerfile::Diagnostic;
+use stagecraft_dockerfile::{Diagnostic, Span};
 use stagecraft_image::{Digest, History, ImageConfig, Platform};
 
 use crate::contexts::{ContextId, PlannedContext};
@@ -182,8 +184,9 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
-    /// The Dockerfile's name.
-    pub file: String,
+    /// The Dockerfile's name, one text for all places.
+    #[serde(serialize_with = "shared_text")]
+    pub file: Arc<str>,
     /// Line, from 1.
     pub line: u32,
     /// Column in characters, from 1.
@@ -305,6 +308,22 @@ impl StagePlan {
 
 fn label(name: Option<&String>, index: StageIndex) -> String {
     name.cloned().unwrap_or_else(|| index.0.to_string())
+}
+
+impl Place {
+    pub(crate) fn new(file: &Arc<str>, span: Span) -> Self {
+        Self {
+            file: Arc::clone(file),
+            line: span.line,
+            column: span.column,
+            start: span.start,
+            end: span.end,
+        }
+    }
+}
+
+fn shared_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 impl HistoryTemplate {

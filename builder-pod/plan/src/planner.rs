@@ -4,6 +4,7 @@
 //! a `COPY --from` with a variable may name an image or stage that nobody could foresee.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use stagecraft_dockerfile::{Code, Diagnostic, Dockerfile, support};
 use stagecraft_image::{Digest, ImageConfig, Platform};
@@ -105,6 +106,7 @@ impl<'a> Planner<'a> {
             images,
             is_whole,
         } = self;
+        let file: Arc<str> = inputs.file.as_str().into();
         let mut diagnostics = Vec::new();
         let arguments = GlobalArguments::new(dockerfile, inputs, &mut diagnostics);
         let mut graph = StageGraph::new(dockerfile, &arguments);
@@ -118,6 +120,7 @@ impl<'a> Planner<'a> {
             let reachable = graph.reachable(&seeds, &mut findings);
             refuse_unsupported(&graph, &reachable, &mut findings);
             let mut session = Session {
+                file: Arc::clone(&file),
                 dockerfile,
                 inputs,
                 arguments: &arguments,

@@ -4,6 +4,7 @@
 //! Invariant: an instruction sees one environment, that before it. (`ARG` with several names sees its own.)
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use stagecraft_dockerfile::{
     ArgDeclaration, Code, Command, Diagnostic, Dockerfile, Instruction, Kind, Span, Spanned,
@@ -42,6 +43,8 @@ pub(crate) struct StageState {
 
 /// What evaluating stages reads and adds to.
 pub(crate) struct Session<'a> {
+    /// The Dockerfile's name.
+    pub(crate) file: Arc<str>,
     pub(crate) dockerfile: &'a Dockerfile,
     pub(crate) inputs: &'a PlanInputs,
     pub(crate) arguments: &'a GlobalArguments,
@@ -113,13 +116,7 @@ impl StageState {
 
 impl<'a> Session<'a> {
     pub(crate) fn place(&self, span: Span) -> Place {
-        Place {
-            file: self.inputs.file.clone(),
-            line: span.line,
-            column: span.column,
-            start: span.start,
-            end: span.end,
-        }
+        Place::new(&self.file, span)
     }
 
     /// The id of an image that a text names; the text's errors are reported.
@@ -131,27 +128,23 @@ impl<'a> Session<'a> {
         reader: usize,
         (span, instruction): (Span, &str),
     ) -> Option<ImageId> {
-        let stage = self.graph.label(reader);
+        let graph = self.graph;
+        let hint = || match purpose {
+            ImagePurpose::Base => graph.base_hint(text, reader),
+            ImagePurpose::CopySource => graph.source_hint(text, reader),
+        };
         let reference: Reference = match text.parse() {
             Ok(reference) => reference,
             Err(error) => {
                 let mut wrong = malformed(text, &error, span).within(instruction);
-                wrong.help = self.hint(text, purpose, reader);
-                wrong.stage = Some(stage);
+                wrong.help = hint();
+                wrong.stage = Some(graph.label(reader));
                 self.diagnostics.push(wrong);
                 return None;
             }
         };
-        let hint = self.hint(text, purpose, reader);
         let image = (&reference, &ImageOrigin::Registry);
         Some(self.wanted(image, platform, purpose, reader, (span, instruction), hint))
-    }
-
-    fn hint(&self, text: &str, purpose: ImagePurpose, reader: usize) -> Option<String> {
-        match purpose {
-            ImagePurpose::Base => self.graph.base_hint(text, reader),
-            ImagePurpose::CopySource => self.graph.source_hint(text, reader),
-        }
     }
 
     /// The id of an image of an OCI layout.
@@ -165,7 +158,7 @@ impl<'a> Session<'a> {
     ) -> ImageId {
         let origin = ImageOrigin::Layout(image.store.clone());
         let image = (&image.reference, &origin);
-        self.wanted(image, platform, purpose, reader, at, None)
+        self.wanted(image, platform, purpose, reader, at, || None)
     }
 
     /// The id of an image, which is asked for if it was not before.
@@ -176,9 +169,9 @@ impl<'a> Session<'a> {
         purpose: ImagePurpose,
         reader: usize,
         (span, instruction): (Span, &str),
-        hint: Option<String>,
+        hint: impl FnOnce() -> Option<String>,
     ) -> ImageId {
-        let (place, stage) = (self.place(span), self.graph.label(reader));
+        let (file, graph) = (&self.file, self.graph);
         self.images
             .want((reference, origin), platform, purpose, |id| ImageRequest {
                 id,
@@ -186,10 +179,10 @@ impl<'a> Session<'a> {
                 origin: origin.clone(),
                 platform: platform.clone(),
                 purpose,
-                place,
-                stage,
+                place: Place::new(file, span),
+                stage: graph.label(reader),
                 instruction: instruction.to_owned(),
-                hint,
+                hint: hint(),
             })
     }
 

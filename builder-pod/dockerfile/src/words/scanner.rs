@@ -150,7 +150,7 @@ impl<'a> Scanner<'a> {
                             self.position += 1;
                             self.end_operand()?;
                         }
-                        Some(next) => self.in_text(next, is_pattern)?,
+                        Some(next) => self.in_text(next, Some(stop), is_pattern)?,
                     }
                 }
                 None => {
@@ -158,7 +158,7 @@ impl<'a> Scanner<'a> {
                         break;
                     };
                     self.words.token_start = self.position;
-                    self.in_text(next, false)?;
+                    self.in_text(next, None, false)?;
                 }
             }
         }
@@ -185,8 +185,13 @@ impl<'a> Scanner<'a> {
         self.next()
     }
 
-    /// Outside of quotes.
-    fn in_text(&mut self, next: char, is_pattern: bool) -> Result<(), WordError> {
+    /// Outside of quotes, up to a `stop` where there is one.
+    fn in_text(
+        &mut self,
+        next: char,
+        stop: Option<char>,
+        is_pattern: bool,
+    ) -> Result<(), WordError> {
         let start = self.out.len();
         match next {
             '$' => return self.dollar(),
@@ -210,12 +215,30 @@ impl<'a> Scanner<'a> {
                 self.add_raw(start);
             }
             _ => {
-                self.position += next.len_utf8();
-                self.out.push(next);
+                self.plain(next, stop);
                 self.add_plain(start);
             }
         }
         Ok(())
+    }
+
+    /// A character without a meaning, and those behind it that have none either and part no words.
+    fn plain(&mut self, first: char, stop: Option<char>) {
+        let rest = self.text.get(self.position..).unwrap_or_default();
+        let ends = |next: char| {
+            matches!(next, '$' | '<' | '\'' | '"')
+                || next == self.escape
+                || Some(next) == stop
+                || next.is_whitespace()
+        };
+        let behind = rest.get(first.len_utf8()..).unwrap_or_default();
+        let length = match first.is_whitespace() {
+            true => 0,
+            false => behind.find(ends).unwrap_or(behind.len()),
+        };
+        let run = rest.get(..first.len_utf8() + length).unwrap_or_default();
+        self.position += run.len();
+        self.out.push_str(run);
     }
 
     /// `<`, or `<<` with the blanks behind it: those do not part a here-document's name from its mark.
@@ -291,9 +314,12 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            Some(next) => {
-                self.position += next.len_utf8();
-                self.out.push(next);
+            Some(_) => {
+                let rest = self.text.get(self.position..).unwrap_or_default();
+                let ends = |next: char| matches!(next, '"' | '$') || next == self.escape;
+                let run = &rest[..rest.find(ends).unwrap_or(rest.len())];
+                self.position += run.len();
+                self.out.push_str(run);
             }
         }
         Ok(())

@@ -26,10 +26,12 @@ impl Words {
 
     /// What splits at its blanks.
     pub(super) fn add(&mut self, text: &str) {
-        for character in text.chars() {
-            if !character.is_whitespace() {
-                self.add_raw(character.encode_utf8(&mut [0; 4]));
-            } else if self.in_word && !self.word.is_empty() {
+        for part in text.split_inclusive(char::is_whitespace) {
+            let word = part.trim_end_matches(char::is_whitespace);
+            if !word.is_empty() {
+                self.add_raw(word);
+            }
+            if word.len() < part.len() && self.in_word {
                 self.end_word(self.token_start);
             }
         }
