@@ -24,3 +24,4 @@ pub mod runners;
 pub mod secrets;
 pub mod store;
 pub mod times;
+pub mod trace;

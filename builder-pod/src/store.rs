@@ -21,6 +21,8 @@ use tokio::sync::OnceCell;
 
 use arriving::{Arriving, Interruption};
 
+use crate::trace;
+
 /// Why a layer could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -363,8 +365,10 @@ impl Store {
         let blob = opened.map_err(|error| {
             layer.interrupted(Interruption::Registry(Arc::new(error)), &self.scratch)
         })?;
-        let arriving =
-            Arriving::start(blob, path.clone()).map_err(StoreError::scratch("make", &path))?;
+        let lane = format!("layer {}", digest.short());
+        let span = trace::work(lane, format!("fetch, {} bytes", layer.descriptor.size));
+        let arriving = Arriving::start(blob, path.clone(), span)
+            .map_err(StoreError::scratch("make", &path))?;
         Ok(Arc::new(arriving))
     }
 }

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod registry;
 mod root;
+mod timeline;
 
 use std::path::Path;
 use std::process::Command;
@@ -45,6 +46,19 @@ pub(crate) enum Action {
         #[arg(long, value_name = "FILE")]
         builder: Option<std::path::PathBuf>,
     },
+    /// Draw the time line of a diamond of stages from the engine's own trace
+    Timeline {
+        /// The picture
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "docs/internals/diamond.svg"
+        )]
+        to: std::path::PathBuf,
+        /// Builder to watch [default: a release build of this checkout]
+        #[arg(long, value_name = "FILE")]
+        builder: Option<std::path::PathBuf>,
+    },
 }
 
 /// Carries out `action`.
@@ -56,6 +70,7 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<()> {
             many_files,
             builder,
         } => memory::run(sizes, *many_files, builder.as_deref()),
+        Action::Timeline { to, builder } => timeline::run(to, builder.as_deref()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! `stagecraft-builder build`: flags to a [`BuildRequest`], and the end to an exit code.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use stagecraft_protocol::request::{
     BuildRequest, FurtherOutput, Mode, RegistrySettings, Timestamps,
 };
 use stagecraft_protocol::verdict::{self, Outcome};
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::context::Given;
 use super::contexts::build_contexts;
@@ -16,6 +19,7 @@ use crate::caches::Caches;
 use crate::engine::OutputPlan;
 use crate::execute::Lendings;
 use crate::export::Exported;
+use crate::trace::Timeline;
 use crate::{engine, runners};
 
 /// Flags that `build` and `plan` share: what is built, from what.
@@ -109,6 +113,9 @@ pub(super) struct BuildArguments {
     /// Write digests, names and size of the result to a JSON file, with members as BuildKit calls them
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Write the time line of the build to a file, in the trace event format that Chrome and Perfetto show
+    #[arg(long, value_name = "FILE")]
+    trace_file: Option<PathBuf>,
     /// Form of the progress on standard error
     #[arg(long, value_enum, default_value_t = ProgressForm::Plain)]
     progress: ProgressForm,
@@ -150,6 +157,10 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         Ok(lendings) => lendings,
         Err(message) => return usage(&message),
     };
+    let timeline = match arguments.trace_file.as_deref().map(timeline).transpose() {
+        Ok(timeline) => timeline,
+        Err(message) => return usage(&message),
+    };
     let surroundings = engine::Surroundings {
         scratch: scratch.path().to_owned(),
         runners: runners::RunnerSource::Local {
@@ -167,6 +178,11 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
     {
         return usage(&message);
     }
+    if let (Some(timeline), Some(file)) = (timeline, &arguments.trace_file)
+        && let Err(error) = timeline.end()
+    {
+        return usage(&cannot_write_trace(file, &error));
+    }
     let outcome = ended.outcome;
     match (&outcome, ended.exported.as_slice()) {
         (Outcome::Succeeded { .. }, several @ [_, _, ..]) => {
@@ -177,6 +193,23 @@ pub(super) async fn run(arguments: BuildArguments) -> u8 {
         _ => super::errors::print_end(&outcome, arguments.input.error_format),
     }
     verdict::exit_code(&outcome, Mode::Build)
+}
+
+/// The time line of this process, which goes to a file from now on.
+fn timeline(file: &Path) -> Result<Timeline, String> {
+    let begin = || {
+        let writer = BufWriter::new(File::create(file)?);
+        Timeline::begin(Box::new(writer))
+    };
+    let timeline = begin().map_err(|error| cannot_write_trace(file, &error))?;
+    let subscriber = tracing_subscriber::registry().with(timeline.clone());
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| format!("cannot listen to the build: {error}"))?;
+    Ok(timeline)
+}
+
+fn cannot_write_trace(file: &Path, error: &std::io::Error) -> String {
+    format!("cannot write the trace file {}: {error}", file.display())
 }
 
 /// A directory for everything that is too big for memory.

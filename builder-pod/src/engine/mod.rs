@@ -18,7 +18,7 @@ use stagecraft_registry::HttpSettings;
 
 use crate::context::Context;
 use crate::execute::{Executor, Lendings, Parts, StageResult};
-use crate::export::{Destination, ExportError, Exported, Exporter};
+use crate::export::{Destination, EarlyExport, ExportError, Exported, Exporter};
 use crate::failure::{chain, is_disk_full, pushing};
 use crate::progress::Progress;
 use crate::remote::Remotes;
@@ -159,6 +159,12 @@ async fn build(
         .await
         .map_err(|error| runner_failure(&error))?;
     let store = Arc::new(Store::new(scratch.clone(), Arc::clone(&registry)));
+    let exporter = Arc::new(Exporter::new(
+        Arc::clone(&store),
+        registry,
+        scratch,
+        progress.clone(),
+    ));
     let http = HttpSettings {
         refuse_loopback,
         ..HttpSettings::default()
@@ -166,19 +172,15 @@ async fn build(
     let common = Common {
         request,
         remotes: Arc::new(Remotes::new(Arc::clone(&store), http)),
-        store: Arc::clone(&store),
+        store,
         pool: Arc::new(pool),
-        progress: progress.clone(),
+        progress,
+        exporter: Arc::clone(&exporter),
+        pushed_names: outputs.iter().map(OutputPlan::pushed_names).collect(),
         has_several: planned.len() > 1,
         lendings,
     };
     let results = common.execute(planned, report).await?;
-    let exporter = Exporter {
-        store,
-        registry,
-        scratch,
-        progress,
-    };
     for (number, (target, output)) in plan.targets().zip(&outputs).enumerate() {
         let of_target = results
             .iter()
@@ -211,6 +213,9 @@ struct Common<'a> {
     remotes: Arc<Remotes>,
     pool: Arc<RunnerPool>,
     progress: Progress,
+    exporter: Arc<Exporter>,
+    /// Where the results are pushed, by target.
+    pushed_names: Vec<Vec<String>>,
     has_several: bool,
     lendings: Lendings,
 }
@@ -241,6 +246,11 @@ impl Common<'_> {
         let target = planned.plan.target_stage();
         let platform = target.map(|stage| stage.config.platform().to_string());
         Executor::new(Parts {
+            early: EarlyExport::new(
+                Arc::clone(&self.exporter),
+                &planned.plan,
+                &self.pushed_names,
+            ),
             times: Times {
                 epoch: planned.plan.source_date_epoch,
             },

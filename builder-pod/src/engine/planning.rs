@@ -19,12 +19,14 @@ use stagecraft_registry::{
     ClientSettings, Credentials, HostSettings, HttpSettings, Registry, RegistryClient,
     RegistryError, ResolvedImage,
 };
+use tracing::Instrument;
 
 use crate::context::{Context, ContextError, NamedContextError, NamedContexts};
 use crate::diagnostics;
 use crate::failure::{chain, is_disk_full, reading};
 use crate::progress::Progress;
 use crate::store::blocking;
+use crate::trace;
 
 /// A plan with everything it stands on.
 pub(super) struct Planned {
@@ -66,7 +68,9 @@ pub(super) async fn plan(
         refuse_loopback,
         ..HttpSettings::default()
     };
-    let context = match Context::open(request, scratch, &http).await {
+    let span = trace::work("plan", "open the context");
+    let opened = Context::open(request, scratch, &http).instrument(span);
+    let context = match opened.await {
         Ok(context) => Arc::new(context),
         Err(error) => {
             vertex.error(chain(&error));
@@ -305,7 +309,8 @@ async fn resolve_all(
         async move {
             let vertex =
                 progress.internal(format!("load metadata for {}", wanted.reference.familiar()));
-            match sources.resolve(&wanted, request).await {
+            let span = trace::work("plan", format!("resolve {}", wanted.reference.familiar()));
+            match sources.resolve(&wanted, request).instrument(span).await {
                 Ok(image) => {
                     vertex.done();
                     Ok((wanted.id, image))
@@ -320,7 +325,7 @@ async fn resolve_all(
                     if let Some(hint) = &wanted.hint {
                         failure.message = format!("{}; {hint}", failure.message);
                     }
-                    failure.file = Some(wanted.place.file.clone());
+                    failure.file = Some(wanted.place.file.to_string());
                     failure.line = Some(wanted.place.line);
                     failure.column = Some(wanted.place.column);
                     failure.stage = Some(wanted.stage.clone());

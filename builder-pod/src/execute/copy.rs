@@ -300,7 +300,7 @@ impl StageBuild<'_> {
                     Some(result) => result,
                     None => {
                         self.leave_root();
-                        self.executor.result(*index).await
+                        self.wait_for(*index).await
                     }
                 };
                 if result.tree.is_some() {

@@ -21,16 +21,19 @@ use stagecraft_protocol::report::StageReport;
 use stagecraft_registry::ResolvedImage;
 use tokio::sync::{OnceCell, SetOnce};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::agents::Agents;
 use crate::caches::Caches;
 use crate::context::Context;
+use crate::export::EarlyExport;
 use crate::progress::Progress;
 use crate::remote::Remotes;
 use crate::runners::RunnerPool;
 use crate::secrets::Secrets;
 use crate::store::Store;
 use crate::times::Times;
+use crate::trace;
 
 use board::Board;
 pub use error::{StepError, StepFailure};
@@ -77,6 +80,8 @@ pub struct Executor {
     pub memory_limit_bytes: Option<u64>,
     /// What steps may mount beside files.
     pub lendings: Lendings,
+    /// Who exports layers ahead of their image.
+    pub early: EarlyExport,
     shared: Shared,
 }
 
@@ -125,6 +130,8 @@ pub struct Parts {
     pub memory_limit_bytes: Option<u64>,
     /// What steps may mount beside files.
     pub lendings: Lendings,
+    /// Who exports layers ahead of their image.
+    pub early: EarlyExport,
 }
 
 /// The stages of a plan before anything of it is executed.
@@ -165,6 +172,7 @@ impl Executor {
             times,
             memory_limit_bytes,
             lendings,
+            early,
         } = parts;
         Self {
             plan,
@@ -179,6 +187,7 @@ impl Executor {
             times,
             memory_limit_bytes,
             lendings,
+            early,
             shared,
         }
     }
@@ -263,7 +272,12 @@ impl Executor {
             return Err(StepError::Unplanned("an image that was not resolved"));
         };
         let stack = self.store.add_image(image);
-        let tree = slot.get_or_try_init(|| self.tree_of(&stack)).await?;
+        let read = || {
+            let lane = format!("image {}", image.reference.familiar());
+            let span = trace::work(lane, "read what the layers hold");
+            self.tree_of(&stack).instrument(span)
+        };
+        let tree = slot.get_or_try_init(read).await?;
         Ok(Arc::clone(tree))
     }
 

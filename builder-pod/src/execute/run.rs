@@ -8,6 +8,7 @@ use stagecraft_layer::FsTree;
 use stagecraft_plan::Run;
 use stagecraft_protocol::ownership::SpecialOwner;
 use stagecraft_protocol::runner::{Ending, ExecuteRequest, RunnerMessage, Script};
+use tracing::Instrument;
 
 use super::StepError;
 use super::mounts::Mounts;
@@ -20,6 +21,7 @@ use crate::progress::Vertex;
 use crate::rootfs::Rootfs;
 use crate::runners::Lease;
 use crate::store::blocking;
+use crate::trace;
 
 impl StageBuild<'_> {
     pub(super) async fn run(&mut self, run: &Run, vertex: &Vertex) -> Result<(), WithTail> {
@@ -61,14 +63,19 @@ impl StageBuild<'_> {
             caches,
         };
         let (lease, root, answer) =
-            blocking(move || execute(lease, root, request, mounting, writers)).await;
+            blocking(move || execute(lease, root, request, mounting, writers))
+                .instrument(trace::work(self.lane(), "execute"))
+                .await;
         ender.disarm();
         let log_tail = blocking(move || output.finish()).await;
         let special_owners = match answer.and_then(|answer| self.judge(run, answer)) {
             Ok(special_owners) => special_owners,
             Err(error) => return Err(WithTail::new(error, log_tail)),
         };
-        self.keep_changes(lease, root, special_owners).await?;
+        let span = trace::work(self.lane(), "find changes and write the layer");
+        self.keep_changes(lease, root, special_owners)
+            .instrument(span)
+            .await?;
         self.created = self.executor.times.now().max(self.created);
         Ok(())
     }

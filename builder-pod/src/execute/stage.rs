@@ -10,13 +10,14 @@ use stagecraft_layer::{FsTree, LayerId};
 use stagecraft_plan::{Base, Operation, StageIndex, StagePlan, Step};
 use stagecraft_protocol::progress::Place;
 use stagecraft_protocol::report::StageState;
+use tracing::Instrument;
 
 use super::{Executor, StageResult, StepError, StepFailure};
 use crate::progress::Vertex;
 use crate::rootfs::Rootfs;
 use crate::runners::Lease;
 use crate::store::blocking;
-use crate::times;
+use crate::{times, trace};
 
 /// A stage while it is built.
 pub(super) struct StageBuild<'a> {
@@ -82,7 +83,7 @@ impl<'a> StageBuild<'a> {
                 }
             }
             Base::Stage(index) => {
-                let base = executor.result(*index).await;
+                let base = build.wait_for(*index).await;
                 build.tree.clone_from(&base.tree);
                 build.stack.clone_from(&base.stack);
                 build.history.clone_from(&base.history);
@@ -121,32 +122,33 @@ impl<'a> StageBuild<'a> {
     async fn step(&mut self, step: &Step) -> Result<(), Box<StepFailure>> {
         let operation = &step.operation;
         let vertex = (!matches!(operation, Operation::Metadata)).then(|| {
-            let stage = match &self.executor.platform_name {
-                Some(platform) => format!("{platform} {}", self.plan.progress_name()),
-                None => self.plan.progress_name(),
-            };
             let place = Place::Step {
-                stage,
+                stage: self.lane(),
                 number: step.number,
                 total: step.total,
             };
             self.executor.progress.start(place, step.text.clone())
         });
-        let outcome = match operation {
-            Operation::Metadata => Ok(()),
-            Operation::WorkDirectory(work) => self.work_directory(work).await,
-            Operation::Copy(copy) => self.copy(copy).await,
-            Operation::Run(run) => {
-                let Some(vertex) = &vertex else { return Ok(()) };
-                self.run(run, vertex).await
+        let layers = self.stack.len();
+        let span = trace::work(self.lane(), &step.text);
+        let outcome = async {
+            match (operation, &vertex) {
+                (Operation::WorkDirectory(work), _) => self.work_directory(work).await,
+                (Operation::Copy(copy), _) => self.copy(copy).await,
+                (Operation::Run(run), Some(vertex)) => self.run(run, vertex).await,
+                (Operation::Metadata | Operation::Run(_), _) => Ok(()),
             }
         };
+        let outcome = outcome.instrument(span).await;
         if let Err((error, log_tail)) = outcome.map_err(WithTail::into_parts) {
             let place = (step.text.as_str(), &step.place);
             return Err(self.failed(place, vertex.as_ref(), &error, log_tail));
         }
         if let Some(vertex) = vertex {
             vertex.done();
+        }
+        for layer in self.stack.iter().skip(layers) {
+            self.executor.early.finished(self.plan.index, *layer);
         }
         self.created = self.executor.times.settle(self.created);
         let entry = step.history.as_ref();
@@ -155,6 +157,22 @@ impl<'a> StageBuild<'a> {
         self.done += 1;
         self.leave_root_if_unused();
         Ok(())
+    }
+
+    /// What progress and the time line call the stage.
+    pub(super) fn lane(&self) -> String {
+        match &self.executor.platform_name {
+            Some(platform) => format!("{platform} {}", self.plan.progress_name()),
+            None => self.plan.progress_name(),
+        }
+    }
+
+    /// Another stage's result, as soon as it is there.
+    pub(super) async fn wait_for(&self, index: StageIndex) -> Arc<StageResult> {
+        let name = self.executor.plan.stage(index).map(StagePlan::label);
+        let what = format!("stage {}", name.unwrap_or_default());
+        let span = trace::wait(self.lane(), what);
+        self.executor.result(index).instrument(span).await
     }
 
     fn failed(
@@ -218,7 +236,13 @@ impl<'a> StageBuild<'a> {
         } else {
             Some(self.content())
         };
-        let mut lease = self.executor.runners.acquire(wanted).await?;
+        let span = trace::wait(self.lane(), "a runner");
+        let mut lease = self
+            .executor
+            .runners
+            .acquire(wanted)
+            .instrument(span)
+            .await?;
         if wanted.is_some() && lease.content == wanted && lease.runner.root.is_some() {
             self.lease = Some(lease);
             return self.ensure_tree().await;
@@ -227,7 +251,9 @@ impl<'a> StageBuild<'a> {
             lease = blocking(move || lease.runner.empty().map(|()| lease)).await?;
         }
         let descriptor = lease.runner.root_descriptor().map_err(StepError::Pipes)?;
-        let (root, tree) = self.unpack(Rootfs::new(descriptor)).await?;
+        let span = trace::work(self.lane(), "unpack");
+        let unpacked = self.unpack(Rootfs::new(descriptor)).instrument(span);
+        let (root, tree) = unpacked.await?;
         lease.runner.root = Some(root);
         self.tree = Some(tree);
         self.lease = Some(lease);

@@ -4,19 +4,23 @@
 
 mod config;
 mod destination;
+mod early;
 mod files;
 mod layout;
 mod push;
 mod tree;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecraft_image::{Descriptor, Digest, Platform, Reference, media_type};
 use stagecraft_layer::LayerId;
 use stagecraft_registry::{Registry, RegistryError};
+use tokio::sync::OnceCell;
+use tracing::Instrument;
 
 use files::Files;
 use layout::ArchiveForm;
@@ -24,8 +28,10 @@ use layout::ArchiveForm;
 use crate::execute::StageResult;
 use crate::progress::Progress;
 use crate::store::{LayerOrigin, Store, StoreError, blocking};
+use crate::trace;
 
 pub use destination::Destination;
+pub use early::EarlyExport;
 pub use tree::TreeError;
 
 /// Why an export failed.
@@ -160,11 +166,13 @@ impl Image {
 }
 
 /// A blob of the result.
+#[derive(Clone)]
 struct Blob {
     descriptor: Descriptor,
     content: BlobContent,
 }
 
+#[derive(Clone)]
 enum BlobContent {
     /// In this file.
     File(PathBuf),
@@ -178,19 +186,42 @@ enum BlobContent {
     },
 }
 
-/// What an export works with.
+/// Something that is done once, however many want it.
+type Once<T> = Arc<OnceCell<T>>;
+
+/// What an export works with, and what it has done already.
 pub struct Exporter {
-    /// Where the layers are.
-    pub store: Arc<Store>,
-    /// Where images are pushed.
-    pub registry: Arc<dyn Registry>,
-    /// Directory for compressed layers.
-    pub scratch: PathBuf,
-    /// Where progress goes.
-    pub progress: Progress,
+    store: Arc<Store>,
+    registry: Arc<dyn Registry>,
+    scratch: PathBuf,
+    progress: Progress,
+    compressed: Mutex<HashMap<LayerId, Once<Blob>>>,
+    /// Layers are compressed one at a time: each on all processors.
+    turn: tokio::sync::Mutex<()>,
+    /// The blobs that repositories have, by `host/repository` and digest.
+    sent: Mutex<HashMap<(String, Digest), Once<()>>>,
 }
 
 impl Exporter {
+    /// An exporter of layers of `store` to `registry`, with `scratch` for compressed ones.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        registry: Arc<dyn Registry>,
+        scratch: PathBuf,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            store,
+            registry,
+            scratch,
+            progress,
+            compressed: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            sent: Mutex::default(),
+        }
+    }
+
     /// Exports a stage, built for one platform or several, to every destination.
     ///
     /// # Errors
@@ -310,15 +341,40 @@ impl Exporter {
                         origin: layer.layout.is_none().then(|| layer.reference.clone()),
                     },
                 },
-                LayerOrigin::Built(tar) => {
-                    let to = self.scratch.join(format!("layer-{}.tar.gz", id.0));
-                    let from = tar.path.clone();
-                    blocking(move || compress(&from, to)).await?
-                }
+                LayerOrigin::Built(_) => self.compressed(id).await?,
             };
             layers.push(blob);
         }
         Ok(layers)
+    }
+
+    /// A layer that a step made as a blob, compressed once.
+    async fn compressed(&self, id: LayerId) -> Result<Blob, ExportError> {
+        let origin = self.store.origin(id).map_err(ExportError::Layer)?;
+        let LayerOrigin::Built(tar) = origin else {
+            return Err(ExportError::Nothing);
+        };
+        let slot = {
+            let mut slots = self
+                .compressed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(id).or_default())
+        };
+        let compress = || async {
+            let _turn = self.turn.lock().await;
+            let to = self.scratch.join(format!("layer-{}.tar.gz", id.0));
+            let from = tar.path.clone();
+            let span = trace::work("export", format!("compress layer {}", id.0));
+            blocking(move || compress(&from, to)).instrument(span).await
+        };
+        slot.get_or_try_init(compress).await.cloned()
+    }
+
+    /// Whether a repository has a blob; it is sent once.
+    fn sent(&self, repository: &Reference, digest: &Digest) -> Once<()> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sent.entry((repository.name(), digest.clone())).or_default())
     }
 }
 

@@ -3,23 +3,19 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt};
-use stagecraft_image::Reference;
+use stagecraft_image::{Descriptor, Reference};
 use stagecraft_registry::{BlobSource, Pushed};
+use tracing::Instrument;
 
 use super::{Blob, BlobContent, ExportError, Exporter, Image, Product};
+use crate::trace;
 
 /// Blobs that travel at a time; the registry client limits its requests besides.
 const AT_A_TIME: usize = 4;
 
 /// Pushes every blob once per repository, then the manifest under each name.
 pub(super) async fn push(exporter: &Exporter, product: &Product) -> Result<(), ExportError> {
-    let mut by_repository: BTreeMap<String, Vec<&Reference>> = BTreeMap::new();
-    for name in &product.names {
-        by_repository
-            .entry(format!("{}/{}", name.host(), name.repository()))
-            .or_default()
-            .push(name);
-    }
+    let by_repository = by_repository(product.names.iter().cloned());
     // A second repository of the same registry takes the blobs over from the first.
     let mut done: Vec<Reference> = Vec::new();
     for names in by_repository.values() {
@@ -45,12 +41,26 @@ pub(super) async fn push(exporter: &Exporter, product: &Product) -> Result<(), E
             let vertex = exporter
                 .progress
                 .internal(format!("pushing manifest for {name}"));
-            push_manifest(exporter, name, product.top()).await?;
+            let span = trace::work("export", format!("push the manifest to {name}"));
+            push_manifest(exporter, name, product.top())
+                .instrument(span)
+                .await?;
             vertex.done();
         }
-        done.push((*first).clone());
+        done.push(first.clone());
     }
     Ok(())
+}
+
+/// Names by the repository that they are in, in their order.
+pub(super) fn by_repository(
+    names: impl Iterator<Item = Reference>,
+) -> BTreeMap<String, Vec<Reference>> {
+    let mut by_repository: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
+    for name in names {
+        by_repository.entry(name.name()).or_default().push(name);
+    }
+    by_repository
 }
 
 /// The name of an image in a repository that only an index names.
@@ -78,7 +88,25 @@ async fn push_manifest(
     })
 }
 
-async fn push_blob(
+/// Sees to it that a repository has a blob; others that have it may hand it over.
+pub(super) async fn push_blob(
+    exporter: &Exporter,
+    destination: &Reference,
+    blob: &Blob,
+    done: &[Reference],
+) -> Result<(), ExportError> {
+    let Descriptor { digest, size, .. } = &blob.descriptor;
+    let send = || {
+        let lane = format!("push {}", digest.short());
+        let span = trace::work(lane, format!("{size} bytes to {destination}"));
+        send_blob(exporter, destination, blob, done).instrument(span)
+    };
+    let sent = exporter.sent(destination, digest);
+    sent.get_or_try_init(send).await?;
+    Ok(())
+}
+
+async fn send_blob(
     exporter: &Exporter,
     destination: &Reference,
     blob: &Blob,

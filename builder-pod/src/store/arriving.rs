@@ -16,6 +16,7 @@ use stagecraft_registry::{BlobStream, RegistryError};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tracing::{Instrument, Span};
 
 use super::blocking;
 
@@ -54,17 +55,18 @@ impl Drop for Arriving {
 }
 
 impl Arriving {
-    /// Starts to write a stream, which verifies what it yields, to a new file at `path`.
+    /// Starts to write a stream, which verifies what it yields, to a new file at `path`; the span is of that.
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub(super) fn start(blob: BlobStream, path: PathBuf) -> io::Result<Self> {
+    pub(super) fn start(blob: BlobStream, path: PathBuf, span: Span) -> io::Result<Self> {
         let file = File::create(&path)?;
         let (sender, state) = watch::channel(State::default());
-        let fetch = tokio::spawn(async move {
+        let fetch = async move {
             let end = write_all(blob, file, &sender).await;
             sender.send_modify(|state| state.end = Some(end));
-        });
+        };
+        let fetch = tokio::spawn(fetch.instrument(span));
         Ok(Self {
             path,
             state,
@@ -217,7 +219,8 @@ mod tests {
             receiver.recv().await.map(|chunk| (chunk, receiver))
         });
         let path = directory.path().join("blob");
-        let arriving = Arriving::start(BlobStream::new(Box::pin(chunks)), path).unwrap();
+        let arriving =
+            Arriving::start(BlobStream::new(Box::pin(chunks)), path, Span::none()).unwrap();
         (sender, Arc::new(arriving), directory)
     }
 

@@ -36,11 +36,7 @@ pub(super) fn run(sizes: &[u64], many_files: u64, builder: Option<&Path>) -> any
         Some(builder) => builder.to_owned(),
         None => release_builder()?,
     };
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
-    let busybox = busybox
-        .into_iter()
-        .find(|path| path.exists())
-        .context("Debian's package busybox-static is needed")?;
+    let busybox = busybox()?;
     println!("| image | files | build | wall | processor | peak | of it not files |");
     println!("|---:|---:|---|---:|---:|---:|---:|");
     let by_size = sizes.iter().map(|mb| Shape {
@@ -94,7 +90,14 @@ fn megabytes(kibibytes: u64) -> f64 {
     bytes / 1e6
 }
 
-fn release_builder() -> anyhow::Result<PathBuf> {
+/// A program that needs no other file.
+pub(super) fn busybox() -> anyhow::Result<PathBuf> {
+    let places = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
+    let found = places.into_iter().find(|path| path.exists());
+    found.context("Debian's package busybox-static is needed")
+}
+
+pub(super) fn release_builder() -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace_root().join("target"), PathBuf::from);
     let binaries = build_linked_statically(&target, &["stagecraft-builder"])?;
